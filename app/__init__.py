@@ -1,0 +1,1 @@
+"""What people touch: the Advisor, the command line, the page."""

@@ -1,0 +1,1 @@
+"""How the shipped models are made: rendered clusters, fine-tuning, export, evaluation."""
