@@ -1,0 +1,162 @@
+"""The detector seam: letterbox, tiles, decoding, suppression, and the shipped model itself."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import ModelError, read_manifest, sha256_of
+from vision.detections import Detection, Detections
+from vision.detector import CLUSTER, DEFAULT_FOLDER, OnnxDetector, decode, letterbox, suppress, tile_windows
+
+SAMPLE = Path(__file__).parents[1] / "app" / "sample.jpg"
+
+
+@pytest.fixture(scope="module")
+def detector() -> OnnxDetector:
+    return OnnxDetector.load()
+
+
+@pytest.fixture(scope="module")
+def sample() -> np.ndarray:
+    return np.asarray(Image.open(SAMPLE).convert("RGB"))
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (100, 90), (4000, 3000), (641, 640), (1, 5000)])
+def test_letterbox_keeps_proportions_and_can_be_undone(size: tuple[int, int]) -> None:
+    w, h = size
+    out, scale, (left, top) = letterbox(np.full((h, w, 3), 7, np.uint8), (640, 640))
+    assert out.shape == (640, 640, 3)
+    inner = (out == 7).all(axis=2)
+    ys, xs = np.nonzero(inner)
+    assert (xs.min(), ys.min()) == (left, top)
+    assert abs((xs.max() + 1 - left) - w * scale) <= 1
+    assert abs((ys.max() + 1 - top) - h * scale) <= 1
+    assert (out[~inner] == 114).all()
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (333, 777)])
+def test_letterbox_lies_where_ultralytics_puts_it(size: tuple[int, int]) -> None:
+    augment = pytest.importorskip("ultralytics.data.augment", reason="the train extra is not installed")
+    rgb = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    rgb = np.asarray(Image.fromarray(rgb).resize((8, 8)).resize(size, Image.Resampling.BICUBIC))  # smooth
+    theirs = augment.LetterBox((640, 640), auto=False)(image=rgb)
+    ours, _, _ = letterbox(rgb, (640, 640))
+    assert (ours == 114).all(axis=2).sum() == (theirs == 114).all(axis=2).sum()
+    assert np.abs(ours.astype(int) - theirs.astype(int)).mean() < 1.0
+
+
+@pytest.mark.parametrize(("w", "h"), [(640, 640), (1600, 900), (1600, 1600), (100, 2000), (641, 640)])
+def test_tiles_cover_everything_and_overlap(w: int, h: int) -> None:
+    covered = np.zeros((h, w), int)
+    windows = tile_windows(w, h, 640, 96)
+    for x1, y1, x2, y2 in windows:
+        assert 0 <= x1 < x2 <= w
+        assert 0 <= y1 < y2 <= h
+        assert x2 - x1 <= 640
+        assert y2 - y1 <= 640
+        covered[y1:y2, x1:x2] += 1
+    assert covered.min() >= 1
+    if w > 640:
+        columns = sorted({(x1, x2) for x1, _, x2, _ in windows})
+        assert all(a[1] - b[0] >= 96 for a, b in itertools.pairwise(columns))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "left"),
+    [
+        ([("abs", (0, 0, 10, 10), 0.9), ("abs", (1, 0, 11, 10), 0.8)], ["abs"]),
+        ([("abs", (0, 0, 10, 10), 0.9), ("tpms", (0, 0, 10, 10), 0.8)], ["abs"]),
+        ([("abs", (0, 0, 10, 10), 0.9), ("tpms", (5, 0, 15, 10), 0.8)], ["abs", "tpms"]),
+        ([("abs", (0, 0, 10, 10), 0.9), ("abs", (20, 0, 30, 10), 0.8)], ["abs", "abs"]),
+        ([(CLUSTER, (0, 0, 10, 10), 0.9), ("abs", (0, 0, 10, 10), 0.8)], [CLUSTER, "abs"]),
+        ([], []),
+    ],
+)
+def test_suppress(boxes: list, left: list[str]) -> None:
+    found = Detections.of([Detection(name, box, c) for name, box, c in boxes])
+    assert list(suppress(found).labels) == left
+
+
+def test_decode_reads_the_exported_layout() -> None:
+    raw = np.zeros((4 + 3, 5), np.float32)
+    raw[:, 2] = [100, 50, 20, 10, 0.1, 0.7, 0.2]
+    raw[:, 4] = [100, 50, -20, 10, 0.9, 0, 0]  # an impossible box is dropped, not shown
+    (only,) = decode(raw, ("a", "b", "c"), 0.25)
+    assert only.label == "b"
+    assert only.box == (90, 45, 110, 55)
+    assert only.confidence == pytest.approx(0.7)
+
+
+def test_the_sample_is_read(detector: OnnxDetector, sample: np.ndarray) -> None:
+    found = detector.detect(sample, floor=0.25)
+    assert CLUSTER in found.labels
+    h, w = sample.shape[:2]
+    for d in found:
+        assert 0 <= d.box[0] < d.box[2] <= w
+        assert 0 <= d.box[1] < d.box[3] <= h
+
+
+def test_a_picture_without_a_cluster_shows_no_lamps(detector: OnnxDetector) -> None:
+    sky = np.linspace(90, 220, 480, dtype=np.uint8)[:, None, None].repeat(640, 1).repeat(3, 2)
+    assert not len(detector.detect(sky, floor=0.25))
+
+
+@pytest.mark.parametrize("size", [(33, 40), (3000, 40), (640, 640), (1600, 2400)])
+def test_any_size_is_taken(detector: OnnxDetector, size: tuple[int, int]) -> None:
+    detector.detect(np.full((size[1], size[0], 3), 120, np.uint8))
+
+
+def test_the_floor_is_kept(detector: OnnxDetector, sample: np.ndarray) -> None:
+    low, high = detector.detect(sample, 0.01), detector.detect(sample, 0.5)
+    assert low.confidence.min() < 0.5 <= high.confidence.min()
+    assert len(low) > len(high)
+
+
+def test_manifest_belongs_to_the_files() -> None:
+    manifest = read_manifest(DEFAULT_FOLDER)
+    assert sha256_of(DEFAULT_FOLDER / manifest.file) == manifest.sha256
+    assert sha256_of(DEFAULT_FOLDER / manifest.weights) == manifest.weights_sha256
+
+
+@pytest.mark.parametrize("harm", ["missing", "changed", "no manifest", "broken manifest"])
+def test_a_damaged_model_is_refused(harm: str, tmp_path: Path) -> None:
+    folder = tmp_path / "lights"
+    folder.mkdir()
+    for name in ("manifest.json", "model.onnx"):
+        (folder / name).write_bytes((DEFAULT_FOLDER / name).read_bytes())
+    if harm == "missing":
+        (folder / "model.onnx").unlink()
+    elif harm == "changed":
+        content = bytearray((folder / "model.onnx").read_bytes())
+        content[len(content) // 2] ^= 1
+        (folder / "model.onnx").write_bytes(content)
+    elif harm == "no manifest":
+        (folder / "manifest.json").unlink()
+    else:
+        (folder / "manifest.json").write_text('{"name": "lights"}')
+    with pytest.raises(ModelError):
+        OnnxDetector.load(folder)
+
+
+def test_pt_and_onnx_agree(detector: OnnxDetector, sample: np.ndarray) -> None:
+    """The exported model gives what the trained one gives, on the same letterboxed photo."""
+    torch = pytest.importorskip("torch", reason="the train extra is not installed")
+    from ultralytics import YOLO
+
+    tile, _, _ = letterbox(sample, (detector.side, detector.side))
+    model = YOLO(DEFAULT_FOLDER / read_manifest(DEFAULT_FOLDER).weights).model.float().eval()
+    model.model[-1].export = True
+    with torch.no_grad():
+        out = model(torch.from_numpy(tile.transpose(2, 0, 1)[None].astype(np.float32) / 255))
+    theirs = (out[0] if isinstance(out, tuple | list) else out)[0].numpy()
+    ours = detector._run(tile)
+    assert ours.shape == theirs.shape
+    assert np.abs(ours[4:] - theirs[4:]).max() < 1e-3  # probabilities
+    sure = theirs[4:].max(axis=0) > 0.05
+    assert sure.any()
+    assert np.abs(ours[:4, sure] - theirs[:4, sure]).max() < 0.1  # pixels
