@@ -14,7 +14,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from training.cluster import Cluster, Layer
+from training.cluster import Cluster
+from training.instruments import Layer
 
 Image8 = NDArray[np.uint8]
 

@@ -1,35 +1,19 @@
-"""Draws one instrument cluster: dials, numerals, displays, needles, lamps lit and unlit.
-
-The result keeps two layers apart, since a camera treats them differently: what the surface reflects, and what
-shines by itself. Both are linear light, float32, shape (H, W, 3), RGB. ``training.camera`` makes a photo of them.
-"""
+"""Draws one instrument cluster with lamps lit and unlit; ``training.camera`` makes a photo of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-from training.glyphs import Mask, drawings, lamp_mask, words
+from training.glyphs import Mask, drawings, lamp_mask
+from training.instruments import RGB, Canvas, Lamp, Layer, dial, gauge, needle, scaled, screen
 from training.lamps import FREQUENT, LAMP_COLORS, emission
 
-Layer = NDArray[np.float32]
-RGB = tuple[float, float, float]
-
-WIDTH = 1600  # canvas width in pixels; lamps are 17 to 70 of them high
-
-
-@dataclass
-class Lamp:
-    """A lit tell-tale: ``points`` (n, 2) float32 are pixels of the canvas that its outline runs through."""
-
-    label: str
-    color: str
-    points: NDArray[np.float32]
+WIDTH = 1600  # canvas width in pixels; lamps are 22 to 76 of them high
 
 
 @dataclass
@@ -43,193 +27,7 @@ class Cluster:
     digital: bool = False
 
 
-@dataclass
-class _Canvas:
-    """Layers under construction; ``busy`` marks pixels that a lamp must not cover."""
-
-    reflect: Layer
-    glow: Layer
-    busy: Mask
-    rng: Generator
-    ink: RGB = (0.7, 0.7, 0.7)
-    light: RGB = (0.6, 0.6, 0.6)
-    lamps: list[tuple[Lamp, Mask, tuple[int, int]]] = field(default_factory=list)
-
-    def place(self, mask: Mask, cx: float, cy: float, height: float) -> tuple[Layer, tuple[slice, slice]] | None:
-        """``mask`` resized to ``height`` around a point, as 0..1, with where it lies; None if it leaves the canvas."""
-        h = max(3, round(height))
-        w = max(3, round(height * mask.shape[1] / mask.shape[0]))
-        y, x = round(cy - h / 2), round(cx - w / 2)
-        if y < 0 or x < 0 or y + h > self.busy.shape[0] or x + w > self.busy.shape[1]:
-            return None
-        small = cv2.resize(mask, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        return small, (slice(y, y + h), slice(x, x + w))
-
-    def stamp(self, mask: Mask, cx: float, cy: float, height: float, ink: RGB | None, light: RGB | None) -> None:
-        """Print a mask: ``ink`` replaces what is reflected, ``light`` is added to what shines."""
-        if (placed := self.place(mask, cx, cy, height)) is None:
-            return
-        small, at = placed
-        if ink is not None:
-            self.reflect[at] += small[..., None] * (np.array(ink, np.float32) - self.reflect[at])
-        if light is not None:
-            self.glow[at] = np.maximum(self.glow[at], small[..., None] * np.array(light, np.float32))
-        self.busy[at][small > 0.2] = 255
-
-    def draw(self, mask: Mask, ink: RGB | None, light: RGB | None, busy: bool = True) -> None:
-        """Like ``stamp`` for a mask of the whole canvas."""
-        x, y, w, h = cv2.boundingRect(mask)
-        if not w:
-            return
-        at = (slice(y, y + h), slice(x, x + w))
-        part = mask[at].astype(np.float32)[..., None] / 255
-        if ink is not None:
-            self.reflect[at] += part * (np.array(ink, np.float32) - self.reflect[at])
-        if light is not None:
-            self.glow[at] = np.maximum(self.glow[at], part * np.array(light, np.float32))
-        if busy:
-            self.busy[at][mask[at] > 60] = 255
-
-    def blank(self) -> Mask:
-        """An empty mask of the canvas' size."""
-        return np.zeros_like(self.busy)
-
-
-def _scaled(rgb: RGB, k: float) -> RGB:
-    return (rgb[0] * k, rgb[1] * k, rgb[2] * k)
-
-
-def _dial(c: _Canvas, cx: float, cy: float, r: float, rng: Generator, digital: bool) -> None:
-    """Ring, face, ticks and numerals."""
-    center = (round(cx), round(cy))
-    face, ring, ticks, red = c.blank(), c.blank(), c.blank(), c.blank()
-    tint = float(rng.uniform(0.004, 0.1))
-    color = (tint, tint, tint) if rng.random() < 0.65 else _scaled((rng.random(), rng.random(), 1.0), tint * 1.5)
-    cv2.circle(face, center, round(r), 255, -1, cv2.LINE_AA)
-    c.draw(face, color if not digital else None, None, busy=False)
-    if rng.random() < 0.85:
-        cv2.circle(ring, center, round(r), 255, int(rng.integers(2, 14)), cv2.LINE_AA)
-        chrome = float(rng.uniform(0.15, 0.8))
-        glow = _scaled(c.light, rng.uniform(0.3, 1)) if digital or rng.random() < 0.25 else None
-        c.draw(ring, (chrome, chrome, chrome * 1.03) if not digital else None, glow)
-    if rng.random() < 0.3:  # an inner ring that shines: blue, orange, white
-        inner = c.blank()
-        cv2.circle(inner, center, round(r * rng.uniform(0.45, 0.7)), 255, int(rng.integers(2, 40)), cv2.LINE_AA)
-        hue = [(0.05, 0.1, 1.0), (1.0, 0.3, 0.02), (0.8, 0.8, 0.9), (1, 0.02, 0.02)][int(rng.integers(4))]
-        c.draw(inner, None, _scaled(hue, rng.uniform(0.05, 0.6)))
-    start, sweep = float(rng.uniform(110, 150)), float(rng.uniform(180, 280))
-    majors = int(rng.integers(5, 12))
-    minor = int(rng.choice([2, 4, 5, 10]))
-    for i in range(majors * minor + 1):
-        a = np.deg2rad(start + sweep * i / (majors * minor))
-        major = i % minor == 0
-        r1 = r * (0.80 if major else 0.87)
-        p, q = (cx + r1 * np.cos(a), cy + r1 * np.sin(a)), (cx + r * 0.94 * np.cos(a), cy + r * 0.94 * np.sin(a))
-        target = red if i > majors * minor * 0.82 and majors < 10 else ticks
-        cv2.line(target, (round(p[0]), round(p[1])), (round(q[0]), round(q[1])), 255, 4 if major else 2, cv2.LINE_AA)
-    if rng.random() < 0.35:
-        cv2.ellipse(red, center, (round(r * 0.9),) * 2, 0, start + sweep * 0.83, start + sweep, 255, int(r * 0.06) + 2)
-    c.draw(ticks, c.ink, c.light)
-    redink = (0.6, 0.02, 0.03)
-    c.draw(red, redink, _scaled(redink, rng.uniform(0, 1.4)))
-    step = 1 if majors <= 9 else 20
-    size = r * float(rng.uniform(0.11, 0.17))
-    font_seed = int(rng.integers(1 << 30))
-    for i in range(majors + 1):
-        a = np.deg2rad(start + sweep * i / majors)
-        mask = words(str(i * step), np.random.default_rng(font_seed), size=40)
-        c.stamp(mask, cx + r * 0.66 * np.cos(a), cy + r * 0.66 * np.sin(a), size, c.ink, c.light)
-    unit = ["km/h", "x1000rpm", "1/min", "mph", "r/min"][int(rng.integers(5))]
-    c.stamp(words(unit, rng, 32), cx, cy - r * 0.38, size * 0.6, c.ink, _scaled(c.light, 0.8))
-
-
-def _gauge(c: _Canvas, cx: float, cy: float, r: float, rng: Generator) -> None:
-    """A small fuel or temperature gauge with the pictogram that is always printed there and is no lamp."""
-    arc = c.blank()
-    start = float(rng.uniform(0, 360))
-    cv2.ellipse(arc, (round(cx), round(cy)), (round(r), round(r)), start, 0, float(rng.uniform(80, 160)), 255, 3)
-    c.draw(arc, c.ink, c.light)
-    ends = ("E", "F") if (fuel := rng.random() < 0.5) else ("C", "H")
-    for text, side in zip(ends, (-1, 1), strict=True):
-        c.stamp(words(text, rng, 40), cx + side * r * 0.8, cy + r * 0.5, r * 0.28, c.ink, c.light)
-    pictures = drawings().get("low_fuel" if fuel else "coolant_temp", [])
-    if pictures:
-        mask = pictures[int(rng.integers(len(pictures)))]
-        c.stamp(mask, cx, cy + r * float(rng.uniform(-0.1, 0.5)), max(16, r * 0.35), c.ink, _scaled(c.light, 0.9))
-
-
-_LCD_TEXT = (
-    "0",
-    "12:45",
-    "37°C",
-    "km/h",
-    "TRIP A",
-    "1/100",
-    "ODO",
-    "km",
-    "AVG",
-    "Range",
-    "P",
-    "D",
-    "R",
-    "N",
-    "S",
-    "mph",
-)
-_MESSAGES = (
-    "Not Ready to Drive|Service Required",
-    "Brake system problem.|See your dealer.",
-    "Check tyre pressure",
-    "Average fuel economy|11.5 km/L",
-    "Key not detected",
-    "Please refuel",
-    "Door open",
-    "Front Left|Malfunction",
-    "Total|17431 km",
-    "Press brake pedal",
-    "Distance to empty|349 km",
-    "Low Washer Fluid",
-    "Normal Recuperation",
-)
-
-
-def _screen(c: _Canvas, x: float, y: float, w: float, h: float, rng: Generator) -> None:
-    """A display: LCD with dark digits on a lit ground, or bright digits on a dark one, or a message window."""
-    x, y, w, h = (round(v) for v in (x, y, w, h))
-    at = (slice(max(0, y), y + h), slice(max(0, x), x + w))
-    kind = int(rng.integers(3))
-    ground = [(1.0, 0.5, 0.1), (0.6, 0.9, 0.2), (1.0, 0.06, 0.03), (0.7, 0.75, 0.7), (0.2, 0.4, 1.0)][
-        int(rng.integers(5))
-    ]
-    if kind == 0:
-        c.glow[at] = np.array(_scaled(ground, rng.uniform(0.1, 0.8)), np.float32)
-        c.reflect[at] = 0.25
-        ink, light = (0.01, 0.01, 0.01), (0.01, 0.01, 0.01)
-    else:
-        c.reflect[at] *= 0.4
-        c.glow[at] += np.array(_scaled((0.1, 0.2, 0.9), rng.uniform(0, 0.25)), np.float32)
-        ink = (0.02, 0.02, 0.02)
-        light = _scaled(ground if rng.random() < 0.3 else (0.9, 0.95, 1.0), rng.uniform(0.3, 1.5))
-    lines = [
-        f"{rng.integers(1, 300000)}",
-        *(_LCD_TEXT[int(i)] for i in rng.integers(len(_LCD_TEXT), size=rng.integers(1, 5))),
-    ]
-    if h > 90 and rng.random() < 0.6:
-        lines.append(_MESSAGES[int(rng.integers(len(_MESSAGES)))])
-    size = min(h / (len(lines) + 0.5), float(rng.uniform(18, 40)))
-    for i, text in enumerate(lines):
-        mask = words(text, rng, 40)
-        tall = size * (2 if "|" in text else 1)
-        fit = min(tall, 0.9 * w * mask.shape[0] / mask.shape[1])
-        cy, cx = y + h * (i + 0.6) / (len(lines) + 0.2), x + w * float(rng.uniform(0.4, 0.6))
-        if kind == 0 and (placed := c.place(mask, cx, cy, fit)):
-            small, where = placed  # dark digits let no light through
-            c.glow[where] *= 1 - small[..., None]
-        c.stamp(mask, cx, cy, fit, ink, None if kind == 0 else light)
-    c.busy[at] = 255
-
-
-def _slots(c: _Canvas, size: float, count: int, rng: Generator) -> list[tuple[float, float]]:
+def _slots(c: Canvas, size: float, count: int, rng: Generator) -> list[tuple[float, float]]:
     """Centres of ``count`` lamps: in rows and small groups on pixels where nothing is drawn yet."""
     found: list[tuple[float, float]] = []
     free = cv2.erode(255 - c.busy, np.ones((int(size), int(size * 1.1)), np.uint8))
@@ -254,7 +52,7 @@ def _slots(c: _Canvas, size: float, count: int, rng: Generator) -> list[tuple[fl
     return found
 
 
-def _lamps(c: _Canvas, labels: Sequence[str], rng: Generator, digital: bool) -> None:
+def _lamps(c: Canvas, labels: Sequence[str], rng: Generator, digital: bool) -> None:
     """Fill the free places with lamps; some are lit, some only visible as grey plastic, some are decoys."""
     size = float(np.exp(rng.uniform(np.log(26), np.log(66))))
     slots = _slots(c, size * 1.35, int(rng.integers(10, 44)), rng)
@@ -265,9 +63,7 @@ def _lamps(c: _Canvas, labels: Sequence[str], rng: Generator, digital: bool) -> 
     power = float(np.exp(rng.uniform(np.log(0.5), np.log(5))))
     for n, (x, y) in enumerate(slots):
         if decoys and rng.random() < 0.06:
-            c.stamp(
-                decoys[int(rng.integers(len(decoys)))], x, y, size * 0.8, c.ink, _scaled(c.light, rng.uniform(0, 1))
-            )
+            c.stamp(decoys[int(rng.integers(len(decoys)))], x, y, size * 0.8, c.ink, scaled(c.light, rng.uniform(0, 1)))
             continue
         label = labels[order[n % len(order)]]
         mask, is_text = lamp_mask(label, rng)
@@ -282,7 +78,7 @@ def _lamps(c: _Canvas, labels: Sequence[str], rng: Generator, digital: bool) -> 
 
 
 def _light(
-    c: _Canvas,
+    c: Canvas,
     label: str,
     mask: Mask,
     at: tuple[float, float],
@@ -314,44 +110,6 @@ def _light(
     center = hull.mean(axis=0)
     hull = hull + 0.5 + 0.5 * np.sign(hull - center) + np.array([x0, y0], np.float32)
     c.lamps.append((Lamp(label, color, hull), (small > 0.35).astype(np.uint8), (y0, x0)))
-
-
-def _needle(c: _Canvas, cx: float, cy: float, r: float, rng: Generator) -> None:
-    """A needle over everything; it hides what it crosses."""
-    a = float(rng.uniform(0, 2 * np.pi))
-    tip = np.array([cx + r * 0.85 * np.cos(a), cy + r * 0.85 * np.sin(a)])
-    side = np.array([-np.sin(a), np.cos(a)]) * float(rng.uniform(3, 7))
-    mask = c.blank()
-    base = np.array([cx, cy])
-    polygon = np.array([base - side, base + side, tip + side * 0.3, tip - side * 0.3]).round().astype(np.int32)
-    cv2.fillConvexPoly(mask, polygon, 255, cv2.LINE_AA)
-    hub = c.blank()
-    cv2.circle(hub, (round(cx), round(cy)), round(r * float(rng.uniform(0.08, 0.2))), 255, -1, cv2.LINE_AA)
-    hue: RGB = [(0.7, 0.03, 0.02), (0.8, 0.8, 0.8), (0.8, 0.25, 0.02)][int(rng.integers(3))]
-    for part, ink, light in (
-        (mask, hue, _scaled(hue, rng.uniform(0, 1.5))),
-        (hub, (0.03, 0.03, 0.03) if rng.random() < 0.8 else (0.6, 0.6, 0.6), (0.0, 0.0, 0.0)),
-    ):
-        c.glow *= 1 - part[..., None].astype(np.float32) / 255
-        c.draw(part, ink, light)
-    covered = np.maximum(mask, hub)
-    kept = []
-    for lamp, lit, (y0, x0) in c.lamps:
-        hidden = covered[y0 : y0 + lit.shape[0], x0 : x0 + lit.shape[1]] > 127
-        if not (lit & hidden).any():
-            kept.append((lamp, lit, (y0, x0)))
-            continue
-        rest = (lit.astype(bool) & ~hidden).astype(np.uint8)
-        if rest.sum() < 0.45 * lit.sum():
-            c.glow[y0 : y0 + lit.shape[0], x0 : x0 + lit.shape[1]] *= 0.02  # too little is left to name it
-            continue
-        ys, xs = np.nonzero(rest)
-        corners = np.array([[xs.min(), ys.min()], [xs.max() + 1, ys.max() + 1]], np.float32)
-        box = np.array([[i, j] for i in corners[:, 0] for j in corners[:, 1]], np.float32) + np.array(
-            [x0, y0], np.float32
-        )
-        kept.append((Lamp(lamp.label, lamp.color, box), rest, (y0, x0)))
-    c.lamps = kept
 
 
 def _outline(h: int, w: int, rng: Generator) -> Mask:
@@ -389,12 +147,12 @@ def draw_cluster(rng: Generator, labels: Sequence[str] = tuple(LAMP_COLORS)) -> 
     if rng.random() < 0.3:  # brushed metal or fine plastic grain
         grain = rng.normal(0, 1, (h, w // (1 if rng.random() < 0.5 else 24) + 1)).astype(np.float32)
         reflect *= np.clip(1 + 0.25 * cv2.resize(grain, (w, h), interpolation=cv2.INTER_LINEAR), 0.3, 2)[..., None]
-    c = _Canvas(reflect, np.zeros_like(reflect), np.zeros((h, w), np.uint8), rng)
+    c = Canvas(reflect, np.zeros_like(reflect), np.zeros((h, w), np.uint8), rng)
     ink = float(rng.uniform(0.3, 0.85))
     c.ink = (ink, ink, ink)
     hues: list[RGB] = [(1, 1, 1), (0.8, 0.9, 1.0), (1, 0.03, 0.02), (1, 0.35, 0.05), (0.1, 0.3, 1), (0.2, 1, 0.4)]
     hue = hues[int(rng.choice(6, p=[0.5, 0.2, 0.12, 0.08, 0.06, 0.04]))]
-    c.light = _scaled(
+    c.light = scaled(
         hue, float(np.exp(rng.uniform(np.log(0.02), np.log(1.3)))) if not digital else rng.uniform(0.4, 1.2)
     )
     if digital and rng.random() < 0.6:
@@ -414,14 +172,14 @@ def draw_cluster(rng: Generator, labels: Sequence[str] = tuple(LAMP_COLORS)) -> 
         ],
     }[layout]
     for x, y, r in dials:
-        _dial(c, x, y, r, rng, digital)
+        dial(c, x, y, r, rng, digital)
         if rng.random() < 0.35:
-            _gauge(c, x + rng.uniform(-0.3, 0.3) * r, y + r * 0.5, r * 0.25, rng)
+            gauge(c, x + rng.uniform(-0.3, 0.3) * r, y + r * 0.5, r * 0.25, rng)
     if layout in (0, 3) and rng.random() < 0.85:
         sw, sh = float(rng.uniform(120, 300)), float(rng.uniform(120, 380))
-        _screen(c, w / 2 - sw / 2, h * float(rng.uniform(0.4, 0.6)) - sh / 2, sw, min(sh, h * 0.6), rng)
+        screen(c, w / 2 - sw / 2, h * float(rng.uniform(0.4, 0.6)) - sh / 2, sw, min(sh, h * 0.6), rng)
     elif rng.random() < 0.8:
-        _screen(
+        screen(
             c,
             w / 2 - 110,
             h * float(rng.uniform(0.62, 0.75)),
@@ -430,11 +188,11 @@ def draw_cluster(rng: Generator, labels: Sequence[str] = tuple(LAMP_COLORS)) -> 
             rng,
         )
     if rng.random() < 0.5:
-        _gauge(c, w * float(rng.uniform(0.1, 0.9)), h * float(rng.uniform(0.2, 0.8)), float(rng.uniform(35, 80)), rng)
+        gauge(c, w * float(rng.uniform(0.1, 0.9)), h * float(rng.uniform(0.2, 0.8)), float(rng.uniform(35, 80)), rng)
     shape = _outline(h, w, rng)
     c.busy[cv2.erode(shape, np.ones((25, 25), np.uint8)) == 0] = 255
     _lamps(c, labels, rng, digital)
     for x, y, r in dials:
         if rng.random() < (0.25 if digital else 0.95):
-            _needle(c, x, y, r, rng)
+            needle(c, x, y, r, rng)
     return Cluster(c.reflect, c.glow, [lamp for lamp, _, _ in c.lamps], shape, digital)

@@ -1,20 +1,25 @@
 """Makes the detector of warning lights: render a data set, fine-tune a COCO-pretrained YOLO, export it to ONNX.
 
 python -m training.lights render --out work/lights --frames 1500 --backgrounds ../shared/data/accidents/scenes
-python -m training.lights train --data work/lights/data.yaml --weights ../shared/weights/yolov8n-coco.pt
+python -m training.lights train --data work/lights/data.yaml --weights ../shared/weights/yolo26n-coco.pt
 python -m training.lights export --run work/runs/lights
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from models import Manifest, sha256_of
+from training.card import model_card
 from vision.detector import CLUSTER, DEFAULT_FOLDER
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
@@ -59,28 +64,65 @@ def render(
     typer.echo(data)
 
 
+def _cosine(hours: float, floor: float = 0.02, warmup: float = 0.02) -> Callable[[Any], None]:
+    """A callback that lowers the learning rate along a cosine over the time given.
+
+    Ultralytics steps its own schedule once an epoch, which is too coarse for runs of one or two long epochs.
+    """
+
+    def at_batch(trainer: Any) -> None:  # noqa: ANN401 - ultralytics' trainer has no public type
+        done = min(1.0, (time.time() - trainer.train_time_start) / (hours * 3600))
+        factor = min(1.0, done / warmup + 0.05) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+    return at_batch
+
+
+@app.command()
+def sample(
+    out: Annotated[Path, typer.Option(help="Picture to write")] = Path("app/sample.jpg"),
+    seed: int = 1,
+    show: Annotated[str, typer.Option(help="Ids of the lamps that may appear, with commas")] = (
+        "oil_pressure,battery_charge,check_engine,seat_belt,tpms,parking_brake,abs,low_fuel,door_open,position_lights"
+    ),
+) -> None:
+    """Render one photo, such as the sample that yangche ships."""
+    import numpy as np
+    from PIL import Image
+
+    from training.camera import take_photo
+    from training.cluster import draw_cluster
+
+    rng = np.random.default_rng(seed)
+    shot = take_photo(draw_cluster(rng, show.split(",")), rng)
+    Image.fromarray(shot.rgb).save(out, quality=92)
+    for lamp in shot.lamps:
+        typer.echo(f"{lamp.label} {lamp.color} {[round(v) for v in lamp.xyxy]}")
+
+
 @app.command()
 def train(
     data: Annotated[Path, typer.Option(help="data.yaml")],
     weights: Annotated[Path, typer.Option(help="Where to start from (.pt)")],
     out: Annotated[Path, typer.Option(help="Run folder")] = Path("work/runs/lights"),
-    epochs: int = 10,
-    hours: Annotated[float | None, typer.Option(help="Stop after so many hours instead")] = None,
-    batch: int = 16,
-    device: str = "cpu",
-    lr0: float = 0.01,
-    resume: bool = False,
+    hours: Annotated[float, typer.Option(help="How long to train")] = 1.0,
+    batch: int = 8,
+    lr0: Annotated[float, typer.Option(help="Peak learning rate of AdamW")] = 0.001,
+    device: Annotated[str, typer.Option(help="cpu, 0, 0,1 ...")] = "cpu",
 ) -> None:
-    """Fine-tune. A run that was cut off goes on with --resume."""
+    """Fine-tune for a given time. To go on after a run, start the next one from its ``weights/last.pt``."""
+    import torch
     from ultralytics import YOLO, settings
 
     settings.update({"sync": False})  # nothing about a run leaves the machine
-    if resume:
-        YOLO(out / "weights" / "last.pt").train(resume=True)
-        return
-    YOLO(weights).train(
-        data=str(data), epochs=epochs, time=hours, batch=batch, device=device, imgsz=640, optimizer="SGD", lr0=lr0,
-        lrf=0.02, cos_lr=True, warmup_epochs=0.3, project=str(out.parent.resolve()), name=out.name, exist_ok=True,
+    model = YOLO(weights)
+    # Ultralytics leaves one core free, which is half of a small machine.
+    model.add_callback("on_train_start", lambda _: torch.set_num_threads(os.cpu_count() or 1))
+    model.add_callback("on_train_batch_start", _cosine(hours))
+    model.train(
+        data=str(data), epochs=1000, time=hours, batch=batch, nbs=batch, device=device, imgsz=640, optimizer="AdamW",
+        lr0=lr0, warmup_epochs=0, project=str(out.parent.resolve()), name=out.name, exist_ok=True,
         amp=device != "cpu", workers=2, plots=True, deterministic=False, **AUGMENTATION,
     )  # fmt: skip
 
@@ -122,12 +164,28 @@ def export(
     old.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
+@app.command()
+def record(
+    score: Annotated[Path, typer.Option(help="Output of score_lights.py --json")],
+    source: Annotated[str, typer.Option(help="Which photos these were")],
+    command: Annotated[str, typer.Option(help="The command that made the figures")],
+    folder: Annotated[Path, typer.Option(help="Model folder")] = DEFAULT_FOLDER,
+) -> None:
+    """Write measured figures into the manifest, and the model card from it."""
+    path = folder / "manifest.json"
+    manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    figures = {**manifest.figures, "source": source, "command": command, "real_photos": json.loads(score.read_text())}
+    manifest = manifest.model_copy(update={"figures": figures})
+    path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(manifest), encoding="utf-8")
+
+
 def _arguments(run: Path) -> dict[str, Any]:
     """What the run was started with, without this machine's paths."""
     import yaml
 
     args = yaml.safe_load((run / "args.yaml").read_text(encoding="utf-8"))
-    kept = ("epochs", "time", "batch", "imgsz", "optimizer", "lr0", "lrf", "seed", *AUGMENTATION)
+    kept = ("time", "batch", "imgsz", "optimizer", "lr0", "seed", *AUGMENTATION)
     return {"model": Path(args["model"]).name, **{k: args[k] for k in kept}}
 
 
