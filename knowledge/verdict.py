@@ -29,6 +29,7 @@ from vision.detections import Color
 
 OTHER = "other"  # the entry for a lamp that has none of its own
 NO_ANSWERS: Mapping[str, str] = MappingProxyType({})
+_Key = tuple[str, Color | None]  # a lamp: label and colour
 
 
 class AnswerError(UserError):
@@ -116,9 +117,6 @@ def judge(
         questions=tuple({question.id: question for reason in reasons for question in reason.questions}.values()),
         problems=troubles,
     )
-
-
-_Key = tuple[str, Color | None]
 
 
 def _key(lamp: Reason) -> _Key:
@@ -298,6 +296,4 @@ def _milder(a: Urgency, b: Urgency) -> bool:
     return URGENCIES.index(a) > URGENCIES.index(b)
 
 
-__all__ = [
-    "PROBLEMS", "AnswerError", "Finding", "Level", "Problem", "Reason", "Verdict", "judge",
-]  # fmt: skip
+__all__ = ["PROBLEMS", "AnswerError", "Finding", "Level", "Problem", "Reason", "Verdict", "judge"]

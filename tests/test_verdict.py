@@ -182,7 +182,7 @@ def given_answers(draw: st.DrawFn) -> dict[str, str]:
     return {key: draw(st.sampled_from(sorted(SHIPPED.questions[key].answers))) for key in sorted(asked)}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(red_finding, many, many, all_problems, given_answers())
 def test_red_is_never_ok(red, others, doubts, problems, answers) -> None:
     judged = judge([*others, red], doubts, problems, SHIPPED, answers)
@@ -198,11 +198,13 @@ def test_red_is_never_ok_for_any_single_answer(label: str) -> None:
     assert levels <= set(SEVERITY)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(many, finding, many, all_problems, given_answers())
 def test_one_more_lamp_never_makes_it_milder(found, more, doubts, problems, answers) -> None:
     # "The engine is off" may explain several lamps together, and so the last of them may lower the level: see START.
-    answers.pop("engine_running", None)
+    for rule in SHIPPED.rules:
+        if rule.replaces:
+            answers.pop(rule.question, None)
     before = judge(found, doubts, problems, SHIPPED, answers).level
     after = judge([*found, more], doubts, problems, SHIPPED, answers).level
     if before in SEVERITY:
@@ -210,7 +212,7 @@ def test_one_more_lamp_never_makes_it_milder(found, more, doubts, problems, answ
         assert SEVERITY.index(after) <= SEVERITY.index(before)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(many, many, st.sets(st.sampled_from(PROBLEMS), min_size=1), given_answers())
 def test_a_problem_is_never_ok_and_never_hides_anything(found, doubts, problems, answers) -> None:
     judged = judge(found, doubts, problems, SHIPPED, answers)
@@ -220,7 +222,7 @@ def test_a_problem_is_never_ok_and_never_hides_anything(found, doubts, problems,
     assert set(problems) <= set(judged.problems)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(many, many, all_problems, given_answers(), st.randoms(use_true_random=False))
 def test_order_does_not_matter(found, doubts, problems, answers, random) -> None:
     judged = judge(found, doubts, problems, SHIPPED, answers)
@@ -229,7 +231,7 @@ def test_order_does_not_matter(found, doubts, problems, answers, random) -> None
     assert judge(mixed, blurry, problems, SHIPPED, answers) == judged
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(many, many, all_problems, given_answers())
 def test_advice_reads_well(found, doubts, problems, answers) -> None:
     judged = judge(found, doubts, problems, SHIPPED, answers)
