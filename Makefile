@@ -1,0 +1,67 @@
+# Two commands matter: `make demo` (a first answer from nothing) and `make test` (everything that must hold).
+# Both set up .venv by themselves. Choose another interpreter with `make PYTHON=/path/to/python3.12 ...`.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+SAMPLE := app/sample.jpg
+
+# The environment counts as whole only if it was made at this place and its pip still runs; otherwise it is made anew.
+# Every stamp is written last, so that an interrupted set-up is simply done again.
+WHOLE := $(shell grep -qxF '$(CURDIR)' $(VENV)/.place 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 && echo yes)
+ifneq ($(WHOLE),yes)
+.PHONY: $(VENV)/.place
+endif
+
+.PHONY: help demo web test lint fix clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo   set up the serving parts and diagnose the sample photo'
+	@echo 'make web    serve the page on http://127.0.0.1:7860'
+	@echo 'make test   set up everything, then lint, types and tests'
+	@echo 'make lint   lint and types only        make fix   repair what lint can repair'
+	@echo 'make clean  remove the environment, caches and out/'
+
+$(VENV)/.place:
+	@rm -rf $(VENV)
+	@. .ci/find-python && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null
+	@echo '$(CURDIR)' > $@
+
+$(VENV)/.serving: $(VENV)/.place pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+# The whole environment holds the serving parts too.
+$(VENV)/.everything: $(VENV)/.place pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev,train]'
+	@touch $(VENV)/.serving $@
+
+$(VENV)/.browser: $(VENV)/.everything
+	@.ci/find-browser $(BIN)
+	@touch $@
+
+demo: $(VENV)/.serving
+	@$(BIN)/yangche diagnose $(SAMPLE) --out out
+	@echo
+	@echo '打开网页 / Open the page:  make web   ->  http://127.0.0.1:7860'
+	@echo '诊断你自己的照片 / Your own photo:  $(BIN)/yangche diagnose PHOTO.jpg'
+
+web: $(VENV)/.serving
+	$(BIN)/yangche web
+
+lint: $(VENV)/.everything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(VENV)/.everything
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: $(VENV)/.browser lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find app knowledge models training vision tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,400 @@
+"""The command line. Options and outputs that releases are measured by stand in the README; heavy parts load on use."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
+from enum import StrEnum
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from app.settings import Settings
+from app.texts import say
+from knowledge.text import LANGS, Lang, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from app.advisor import Advisor, Diagnosis, Rgb
+    from knowledge.search import Hit
+
+
+class _Language(StrEnum):
+    zh = "zh"
+    en = "en"
+
+
+app = typer.Typer(
+    name="yangche",
+    help="养车：看灯识故障，查维修案例。 / Dashboard lamps read, past fixes found.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+archive_app = typer.Typer(help="维修案例库 / The archive of past fixes.", no_args_is_help=True, rich_markup_mode=None)
+catalogue_app = typer.Typer(help="指示灯目录 / The catalogue of lights.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(archive_app, name="archive")
+app.add_typer(catalogue_app, name="catalogue")
+
+
+def _speak(chosen: _Language | None) -> _Language | None:
+    """Remembers --lang for sentences that are said outside a command."""
+    _chosen.set(chosen)
+    return chosen
+
+
+_chosen: ContextVar[_Language | None] = ContextVar("chosen", default=None)
+LangOption = Annotated[
+    _Language | None,
+    typer.Option("--lang", callback=_speak, is_eager=True, help="输出语言 / Language of the output."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="每行一个 JSON / One JSON object a line.")]
+
+
+def main() -> None:
+    """Run the command line; the exit status is 1 if anything asked for could not be done."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # Chinese must print whatever the locale says
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    _chosen.set(None)
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        print(error.text.in_(_language(_chosen.get())), file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, typer.Abort):
+        print(say("cli.stopped", _language(_chosen.get())), file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader, such as head, has had enough
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:  # usage errors of the parser carry their own exit status
+        if not hasattr(error, "exit_code"):
+            raise
+        error.show()  # type: ignore[attr-defined]
+        sys.exit(error.exit_code)
+    sys.exit(status or 0)
+
+
+@app.command()
+def diagnose(
+    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="仪表盘照片 / Photos of a dashboard.")],
+    as_json: JsonOption = False,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="列出不低于此把握的所有灯 / List everything down to this confidence."),
+    ] = None,
+    lang: LangOption = None,
+    out: Annotated[Path | None, typer.Option(help="标注图写到这个文件夹 / Folder for annotated pictures.")] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="QUESTION=ANSWER", help="回答问题，可多次 / Answer a question; repeatable."),
+    ] = None,
+) -> None:
+    """看照片，给建议。 / Read the lit lamps in photos and give advice."""
+    from app.advisor import Advisor, error_json
+
+    language = _language(lang)
+    if confidence is not None and not 0 <= confidence <= 1:
+        _fail(say("cli.bad_confidence", language, given=confidence), status=2)
+    advisor = Advisor.open()
+    answers = _answers(answer or [], advisor, language)
+    pictures = _Pictures(out)
+    failed = False
+    for photo in photos:
+        try:
+            diagnosis, picture = _diagnose_one(advisor, photo, language, confidence, answers, pictures)
+            if diagnosis.no_fixes is not None:
+                print(diagnosis.no_fixes.in_(language), file=sys.stderr)
+            if as_json:
+                _print_json(diagnosis.to_json(language))
+            else:
+                from app.report import print_diagnosis
+
+                print_diagnosis(_console(), diagnosis, language, picture)
+        except Exception as caught:  # one photo must not stop the others
+            if isinstance(caught, BrokenPipeError):
+                raise
+            failed = True
+            error = caught if isinstance(caught, UserError) else _unexpected(caught)
+            if as_json:
+                _print_json(error_json(photo, error, language))
+            else:
+                print(f"{photo}: {error.text.in_(language)}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    query: Annotated[str | None, typer.Argument(help="故障描述 / The fault, in words.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="每行一个 {query_id, query} 的文件 / A file with one {query_id, query} a line.")
+    ] = None,
+    as_json: JsonOption = False,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="最多几条 / At most so many hits.")] = 10,
+    brand: Annotated[str | None, typer.Option(help="品牌 / Brand.")] = None,
+    series: Annotated[str | None, typer.Option(help="车系 / Series.")] = None,
+    code: Annotated[str | None, typer.Option(help="故障码 / Fault code, such as P0420.")] = None,
+    light: Annotated[str | None, typer.Option(help="指示灯 / Lamp, such as oil_pressure.")] = None,
+    lang: LangOption = None,
+) -> None:
+    """查相似的维修案例。 / Find similar past fixes."""
+    language = _language(lang)
+    if (query is None) == (queries is None):
+        _fail(say("cli.query_or_file", language), status=2)
+    from app.advisor import Advisor
+
+    rows = [{"query_id": "", "query": query or ""}] if queries is None else list(_read_queries(queries, language))
+    searcher = Advisor.open().searcher
+    failed = False
+    for row in rows:
+        hits: list[Hit] = []
+        try:
+            hits = searcher.search(row["query"], k=k, brand=brand, series=series, code=code, light=light)
+        except UserError as error:  # one query that says nothing must not stop the others
+            failed = True
+            print(error.text.in_(language), file=sys.stderr)
+        if as_json:
+            from app.report import hit_json
+
+            _print_json({**row, "hits": [hit_json(hit, language) for hit in hits]})
+        else:
+            _print_hits(hits, language, row["query"] if queries else None)
+    if failed:
+        raise typer.Exit(1)
+
+
+@archive_app.command("init")
+def archive_init(
+    empty: Annotated[bool, typer.Option("--empty", help="不放入门案例 / Without the starter cases.")] = False,
+    lang: LangOption = None,
+) -> None:
+    """建立案例库。 / Set the archive up."""
+    from knowledge.archive import Archive
+
+    home = Settings.read().home
+    cases = Archive.init(home, empty=empty).stats()["cases"]
+    print(say("cli.archive_ready", _language(lang), cases=cases, home=home))
+
+
+@archive_app.command("import")
+def archive_import(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".jsonl .csv .xlsx")],
+    as_json: JsonOption = False,
+    lang: LangOption = None,
+) -> None:
+    """导入案例。 / Import cases; refused rows are told with their line and reason."""
+    from knowledge.archive import Archive
+
+    language = _language(lang)
+    report = Archive.open(Settings.read().home).import_file(file)
+    refused = [{"line": row.line, "reason": row.reason.in_(language)} for row in report.refused]
+    if report.ignored:
+        print(say("cli.ignored", language, columns=", ".join(report.ignored)), file=sys.stderr)
+    counts = {"taken": report.taken, "updated": report.updated, "unchanged": report.unchanged}
+    if as_json:
+        _print_json({**counts, "refused": refused})
+        return
+    for row in refused:
+        print(say("cli.refused", language, **row))
+    print(say("cli.imported", language, **counts, refused=len(refused)))
+
+
+@archive_app.command("export")
+def archive_export(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help=".jsonl .csv .xlsx")], lang: LangOption = None
+) -> None:
+    """导出案例。 / Write all cases to a file that import reads back."""
+    from knowledge.archive import Archive
+
+    cases = Archive.open(Settings.read().home).export_file(file)
+    print(say("cli.exported", _language(lang), cases=cases, path=file))
+
+
+@archive_app.command("stats")
+def archive_stats(as_json: JsonOption = False, lang: LangOption = None) -> None:
+    """案例数量。 / How many cases there are."""
+    from knowledge.archive import Archive
+
+    stats = Archive.open(Settings.read().home).stats()
+    if as_json:
+        _print_json(stats)
+    else:
+        print(say("cli.cases", _language(lang), **stats))
+
+
+@app.command()
+def web(
+    host: Annotated[str | None, typer.Option(help="地址 / Address.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="端口 / Port.")] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="打开浏览器 / Open the browser.")] = False,
+    lang: LangOption = None,
+) -> None:
+    """打开网页。 / Serve the page."""
+    from app.advisor import Advisor
+    from app.server import serve
+
+    settings = Settings.read()
+    language = _language(lang)
+
+    def ready(address: str) -> None:
+        print(say("cli.serving", language, address=address), flush=True)
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    serve(Advisor.open(), host or settings.host, port or settings.port, on_ready=ready)
+
+
+@app.command()
+def bench(
+    as_json: JsonOption = False,
+    cases: Annotated[int, typer.Option(min=1, help="检索用的案例数 / Cases in the archive that is searched.")] = 10_000,
+    photos: Annotated[list[Path] | None, typer.Option(help="照片，可多次 / Photos; repeatable.")] = None,
+    lang: LangOption = None,
+) -> None:
+    """测速度和内存。 / Measure speed and memory on this machine."""
+    from app.bench import measure
+
+    figures = measure(photos or [], cases)
+    if as_json:
+        _print_json(figures)
+    else:
+        from app.report import print_bench
+
+        print_bench(_console(), figures, _language(lang))
+
+
+@catalogue_app.command("check")
+def catalogue_check(lang: LangOption = None) -> None:
+    """检查目录文件。 / Check the files that a mechanic may edit."""
+    from knowledge.catalogue import load_catalogue
+
+    known = load_catalogue()
+    print(
+        say(
+            "cli.catalogue_good",
+            _language(lang),
+            lights=len(known.lights),
+            rules=len(known.rules),
+            questions=len(known.questions),
+        )
+    )
+
+
+def _diagnose_one(
+    advisor: Advisor, name: str, lang: Lang, confidence: float | None, answers: dict[str, str], pictures: _Pictures
+) -> tuple[Diagnosis, Path | None]:
+    from vision.photo import open_photo
+
+    photo = open_photo(Path(name))
+    diagnosis = advisor.diagnose(photo, answers=answers, confidence=confidence, name=name)
+    return diagnosis, pictures.write(advisor, diagnosis, photo.rgb, lang)
+
+
+class _Pictures:
+    """Writes annotated pictures into a folder, if one was named."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.taken: set[Path] = set()
+
+    def write(self, advisor: Advisor, diagnosis: Diagnosis, rgb: Rgb, lang: Lang) -> Path | None:
+        """Where the picture went. Two photos of this run never share a name: folders repeat each other's."""
+        if self.folder is None:
+            return None
+        stem = Path(diagnosis.photo).stem or "photo"
+        names = (f"{stem}{number}-annotated.jpg" for number in chain([""], (f"-{n}" for n in count(2))))
+        path = next(path for name in names if (path := self.folder / name) not in self.taken)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            advisor.annotate(diagnosis, rgb, lang).convert("RGB").save(path, "JPEG", quality=90)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise _user_error("cli.cannot_write", path=path, error=reason) from error
+        self.taken.add(path)
+        return path
+
+
+def _print_hits(hits: list[Hit], lang: Lang, title: str | None) -> None:
+    from app.report import print_hits
+
+    console = _console()
+    if title is not None:
+        console.rule(title)
+    if hits:
+        print_hits(console, hits, lang)
+    else:
+        print(say("cli.no_hits", lang))
+
+
+def _answers(given: list[str], advisor: Advisor, lang: Lang) -> dict[str, str]:
+    answers: dict[str, str] = {}
+    for pair in given:
+        question, equals, answer = (part.strip() for part in pair.partition("="))
+        if not equals:
+            _fail(say("cli.bad_answer", lang, given=pair), status=2)
+        known = advisor.catalogue.questions
+        if question not in known or answer not in known[question].answers:
+            ways = [f"{question}={key}" for key in known[question].answers] if question in known else list(known)
+            _fail(say("cli.unknown_answer", lang, given=pair, known=", ".join(ways)), status=2)
+        answers[question] = answer
+    return answers
+
+
+def _read_queries(path: Path, lang: Lang) -> Iterator[dict[str, str]]:
+    if not path.is_file():
+        _fail(say("cli.no_file", lang, path=path))
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                yield {"query_id": str(row.get("query_id", number)), "query": str(row["query"])}
+            except (ValueError, KeyError, AttributeError):
+                _fail(say("cli.bad_query_line", lang, path=path, line=number))
+
+
+def _language(chosen: _Language | None) -> Lang:
+    return LANGS[LANGS.index(chosen.value)] if chosen else Settings.read().lang
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _print_json(line: dict[str, Any]) -> None:
+    text = json.dumps(line, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file name that is no UTF-8
+        text = json.dumps(line)
+    print(text, flush=True)
+
+
+def _unexpected(error: Exception) -> UserError:
+    return _user_error("cli.unexpected", error=type(error).__name__)
+
+
+def _user_error(key: str, **values: object) -> UserError:
+    return UserError(say(key, "zh", **values), say(key, "en", **values))
+
+
+def _fail(sentence: str, status: int = 1) -> NoReturn:
+    print(sentence, file=sys.stderr)
+    raise typer.Exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The HTML of one answer. Every word is escaped here: case texts come from files that anybody may have written."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from app.advisor import Diagnosis, Lamp
+from app.texts import say
+from knowledge.archive import words
+from knowledge.text import Lang, Text
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from knowledge.search import Hit
+
+# Drawn beside the words, so that nobody has to tell red from green. Strokes on a 24 x 24 grid.
+SIGNS = {
+    "stop": "M8 2h8l6 6v8l-6 6H8l-6-6V8z M7 12h10",
+    "soon": "M14 6a5 5 0 0 1 6-4l-3 3 2 2 3-3a5 5 0 0 1-7 6L7 20a2 2 0 0 1-3-3l10-8z",
+    "first": "M12 3 22 21H2z M12 10v5 M12 18v.5",
+    "ok": "M4 13l5 5L20 6",
+    "unsure": "M8 8a4 4 0 1 1 6 3.5c-1.5 1-2 1.5-2 3.5 M12 19v.5",
+}
+
+
+def header(lang: Lang) -> str:
+    """The product's name."""
+    return f"<h1>{_t('page.name', lang)}</h1>"
+
+
+def tagline(lang: Lang) -> str:
+    """What the product does."""
+    return f"<p>{_t('page.tagline', lang)}</p>"
+
+
+def tips(lang: Lang) -> str:
+    """How to take a photo that can be read, and what becomes of it."""
+    items = "".join(f"<li>{_t(f'page.tip_{n}', lang)}</li>" for n in ("one", "two", "three"))
+    return (
+        f'<section class="yc-tips"><h2>{_t("page.tips_title", lang)}</h2><ul>{items}</ul>'
+        f'<p class="yc-quiet">{_t("page.privacy", lang)}</p></section>'
+    )
+
+
+def working(lang: Lang) -> str:
+    """What stands there while a photo is looked at."""
+    return f'<p class="yc-working" role="status"><span class="yc-dot"></span>{_t("page.working", lang)}</p>'
+
+
+def error(sentence: str) -> str:
+    """One sentence: what is wrong and what to do."""
+    return f'<p class="yc-error" role="alert">{escape(sentence)}</p>'
+
+
+def banner(diagnosis: Diagnosis, lang: Lang) -> str:
+    """The verdict in colour, sign and words."""
+    level = diagnosis.verdict.level
+    return (
+        f'<section class="yc-banner yc-{level}" role="status" data-level="{level}">'
+        f'<svg class="yc-sign" viewBox="0 0 24 24" aria-hidden="true"><path d="{SIGNS[level]}"/></svg>'
+        f"<div><h2>{_t(f'level.{level}', lang)}</h2><p>{_w(diagnosis.verdict.headline, lang)}</p></div></section>"
+    )
+
+
+def picture(image: Image.Image, lang: Lang) -> str:
+    """The annotated photo, inside the page itself: no address leads to it."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=85)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="yc-photo" alt="{_t("page.annotated", lang)}" src="data:image/jpeg;base64,{data}">'
+
+
+def steps(diagnosis: Diagnosis, lang: Lang) -> str:
+    """What to do now, in order."""
+    lines = [line for line in diagnosis.verdict.advice if line != diagnosis.verdict.headline]
+    if not lines:
+        return ""
+    return f'<section class="yc-steps"><h2>{_t("part.steps", lang)}</h2>{_list(lines, lang, "ol")}</section>'
+
+
+def cards(diagnosis: Diagnosis, lang: Lang) -> str:
+    """One card for what lamps mean together, and one for each lamp."""
+    rules = [reason for reason in diagnosis.verdict.reasons if reason.kind == "rule"]
+    inside = "".join(
+        f'<article class="yc-card yc-edge-{rule.urgency}"><h3>{_w(rule.name, lang)}</h3>'
+        f'<p class="yc-quiet"><span class="yc-badge yc-{rule.urgency}">{_t(f"urgency.{rule.urgency}", lang)}</span> '
+        f"{_t('part.together', lang)}</p><p>{_w(rule.meaning, lang)}</p></article>"
+        for rule in rules
+    ) + "".join(card(lamp, lang) for lamp in diagnosis.lamps)
+    if not inside:
+        return f'<p class="yc-quiet">{_t("part.no_lamps", lang)}</p>'
+    return f'<section><h2>{_t("part.lamps", lang)}</h2><div class="yc-cards">{inside}</div></section>'
+
+
+def card(lamp: Lamp, lang: Lang) -> str:
+    """One lamp: what it means, whether one may drive, why it may be lit, how that is checked."""
+    color = _t(f"color.{lamp.color or 'unknown'}", lang)
+    certain = say("part.certain", lang, percent=round(100 * lamp.confidence))
+    more = "".join(
+        f"<h4>{_t(part, lang)}</h4>{_list(lines, lang, 'ul')}"
+        for part, lines in (("part.causes", lamp.causes), ("part.checks", lamp.checks))
+        if lines
+    )
+    details = f"<details><summary>{_t('page.more', lang)}</summary>{more}</details>" if more else ""
+    return (
+        f'<article class="yc-card yc-edge-{lamp.urgency}" data-label="{escape(lamp.light.id)}">'
+        f'<h3><span class="yc-number yc-{lamp.urgency}">{lamp.number}</span> {_w(lamp.light.name, lang)}</h3>'
+        f'<p class="yc-quiet"><span class="yc-badge yc-{lamp.urgency}">{_t(f"urgency.{lamp.urgency}", lang)}</span> '
+        f"{color} · {escape(certain)}</p>"
+        f"<p>{_w(lamp.meaning, lang)}</p>"
+        f"<p><strong>{_t('part.drive', lang)}</strong> {_w(lamp.drive, lang)}</p>{details}</article>"
+    )
+
+
+def fixes(hits: Sequence[Hit], no_fixes: Text | None, lang: Lang) -> str:
+    """Similar past fixes, or why there are none if something is wrong."""
+    if not hits:
+        return f'<p class="yc-quiet">{_w(no_fixes, lang)}</p>' if no_fixes else ""
+    return (
+        f'<section><h2>{_t("part.fixes", lang)}</h2><div class="yc-fixes">'
+        f"{''.join(fix(hit, lang) for hit in hits)}</div></section>"
+    )
+
+
+def fix(hit: Hit, lang: Lang) -> str:
+    """One past fix, folded up."""
+    case = hit.case
+    vehicle = " ".join(str(part) for part in (case.brand, case.series, case.model_year) if part)
+    origin = f'<p class="yc-quiet">{_t("part.starter", lang)}</p>' if case.source == "starter" else ""
+    rows = "".join(
+        f"<dt>{_t(part, lang)}</dt><dd>{escape(words(value, lang))}</dd>"
+        for part, value in (("part.diagnosis", case.diagnosis), ("part.fix", case.fix))
+        if value
+    )
+    similar = say("part.similar", lang, percent=round(100 * max(0.0, min(1.0, float(hit.score)))))
+    title = words(case.symptom, lang) or words(case.fix, lang)
+    return (
+        f"<details><summary>{escape(title)} <span class='yc-quiet'>{escape(similar)}</span></summary>"
+        f"<dl>{rows}</dl><p class='yc-quiet'>{escape(' · '.join(filter(None, (vehicle, case.case_id))))}</p>"
+        f"{origin}</details>"
+    )
+
+
+def limits(lang: Lang) -> str:
+    """What this advice can't do."""
+    return f'<p class="yc-quiet yc-limits">{_t("part.limits", lang)}</p>'
+
+
+def _list(lines: Iterable[Text], lang: Lang, tag: str) -> str:
+    return f"<{tag}>{''.join(f'<li>{_w(line, lang)}</li>' for line in lines)}</{tag}>"
+
+
+def _w(text: Text, lang: Lang) -> str:
+    return escape(text.in_(lang))
+
+
+def _t(key: str, lang: Lang) -> str:
+    return escape(say(key, lang))

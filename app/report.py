@@ -1,0 +1,149 @@
+"""A diagnosis and search hits as a person reads them in a terminal, and a hit as programs do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text as Line
+
+from app.advisor import Diagnosis, Lamp
+from app.texts import say
+from knowledge.text import Lang, Text
+
+if TYPE_CHECKING:
+    from knowledge.search import Hit
+
+STYLES = {"stop": "bold white on red", "soon": "bold black on yellow", "first": "bold white on blue"}
+STYLES |= {"ok": "bold white on green", "unsure": "bold white on bright_black"}
+# What stays on one line: a Chinese character or a word, with the marks before and after it.
+_OPEN, _CLOSE = "（《“‘【(", "，。；：！？、）》”’】…)"
+_WIDE = "\u2e80-\u9fff\uf900-\ufaff"
+PIECES = re.compile(rf"\s*[{_OPEN}]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPEN}{_CLOSE}]+)?[{_CLOSE}]*\s?")
+BORDERS = {"stop": "red", "soon": "yellow", "first": "blue", "ok": "green", "unsure": "bright_black"}
+
+
+def print_diagnosis(console: Console, diagnosis: Diagnosis, lang: Lang, picture: Path | None = None) -> None:
+    """The whole answer to one photo."""
+    verdict = diagnosis.verdict
+    headline = fold(verdict.headline.in_(lang), console.width - 4)
+    banner = Group(Line(f" {say(f'level.{verdict.level}', lang)} ", STYLES[verdict.level]), *map(Line, headline))
+    console.print(Panel(banner, title=Line(diagnosis.photo), title_align="left", border_style=BORDERS[verdict.level]))
+    _section(console, say("part.lamps", lang))
+    if not diagnosis.lamps:
+        _lines(console, say("part.no_lamps", lang), 2)
+    for rule in (reason for reason in verdict.reasons if reason.kind == "rule"):
+        _lines(console, f"{rule.name.in_(lang)}  {say('part.together', lang)}", 2, "bold")
+        _lines(console, rule.meaning.in_(lang), 6)
+    for lamp in diagnosis.lamps:
+        _lamp(console, lamp, lang)
+    steps = [line.in_(lang) for line in verdict.advice if line != verdict.headline]
+    if steps:
+        _section(console, say("part.steps", lang))
+        _numbered(console, steps)
+    if verdict.questions:
+        _section(console, say("part.questions", lang))
+        for question in verdict.questions:
+            answers = " / ".join(f"{key} {answer.text.in_(lang)}" for key, answer in question.answers.items())
+            _lines(console, question.text.in_(lang), 2)
+            _lines(console, say("cli.answer_hint", lang, question=question.id, answers=answers), 4, "dim")
+    if diagnosis.fixes:
+        _section(console, say("part.fixes", lang))
+        print_hits(console, diagnosis.fixes, lang, briefly=True)
+    if picture is not None:
+        console.print()
+        console.print(Line(say("cli.annotated", lang, path=picture)), soft_wrap=True)
+    console.print()
+    _lines(console, say("part.limits", lang), 0, "dim")
+
+
+def print_hits(console: Console, hits: Sequence[Hit], lang: Lang, *, briefly: bool = False) -> None:
+    """Past fixes, best first; ``briefly``: without how the fault and the case were found."""
+    from knowledge.archive import words
+
+    for hit in hits:
+        case = hit.case
+        title = words(case.symptom, lang) or words(case.fix, lang)
+        similar = say("part.similar", lang, percent=round(100 * max(0.0, min(1.0, float(hit.score)))))
+        origin = say("part.starter", lang) if case.source == "starter" else case.source
+        vehicle = " ".join(str(part) for part in (case.brand, case.series, case.model_year) if part)
+        why = [] if briefly else [reason.text.in_(lang) for reason in hit.why]
+        _lines(console, f"{title}  {similar}", 2, "bold")
+        if not briefly and (diagnosis := words(case.diagnosis, lang)):
+            _lines(console, f"{say('part.diagnosis', lang)}  {diagnosis}", 4)
+        _lines(console, f"{say('part.fix', lang)}  {words(case.fix, lang)}", 4)
+        _lines(console, " · ".join(filter(None, (case.case_id, vehicle, origin, *why))), 4, "dim")
+
+
+def hit_json(hit: Hit, lang: Lang) -> dict[str, Any]:
+    """A hit with the whole case, its words in ``lang``."""
+    case = {
+        name: value.in_(lang) if isinstance(value, Text) else value
+        for name, value in ((name, getattr(hit.case, name)) for name in type(hit.case).model_fields)
+    }
+    score = round(float(hit.score), 4)
+    return {"case_id": case.pop("case_id"), "score": score, **case, "why": [why.text.in_(lang) for why in hit.why]}
+
+
+def print_bench(console: Console, figures: dict[str, Any], lang: Lang) -> None:
+    """The figures of ``yangche bench``."""
+    table = Table(show_header=False, box=None)
+    for label, value in (
+        (say("bench.diagnose", lang), f"{figures['diagnose']['p50_ms']:.0f} ms"),
+        (say("bench.model", lang), f"{figures['diagnose']['model_p50_ms']:.0f} ms"),
+        (say("bench.search", lang, cases=figures["search"]["cases"]), f"{figures['search']['p50_ms']:.1f} ms"),
+        (say("bench.start", lang), f"{figures['start_s']:.1f} s"),
+        (say("bench.memory", lang), f"{figures['peak_rss_mb']:.0f} MB"),
+    ):
+        table.add_row(label, value)
+    console.print(table)
+
+
+def _lamp(console: Console, lamp: Lamp, lang: Lang) -> None:
+    color = say(f"color.{lamp.color or 'unknown'}", lang)
+    title = Line.assemble(
+        (f" {lamp.number} ", STYLES[lamp.urgency]),
+        (f" {lamp.light.name.in_(lang)}", "bold"),
+        f"  {color} · {say(f'urgency.{lamp.urgency}', lang)} · ",
+        (say("part.certain", lang, percent=round(100 * lamp.confidence)), "dim"),
+    )
+    console.print(Line("  ") + title)
+    _lines(console, lamp.meaning.in_(lang), 6)
+    _lines(console, f"{say('part.drive', lang)}  {lamp.drive.in_(lang)}", 6)
+
+
+def _section(console: Console, title: str) -> None:
+    console.print()
+    console.print(Line(title, "bold"))
+
+
+def _numbered(console: Console, lines: Iterable[str]) -> None:
+    for number, line in enumerate(lines, start=1):
+        _lines(console, line, 5, mark=f"{number:3}. ")
+
+
+def _lines(console: Console, text: str, by: int, style: str = "", mark: str = "") -> None:
+    """``text`` indented by ``by`` cells, ``mark`` before its first line."""
+    for number, line in enumerate(fold(text, console.width - by)):
+        # Line() keeps rich from reading [brackets] in a case's text as mark-up.
+        console.print(Line((mark if number == 0 else "").ljust(by)) + Line(line, style), soft_wrap=True)
+
+
+def fold(text: str, width: int) -> list[str]:
+    """``text`` in lines of at most ``width`` cells, broken at blanks and between Chinese characters.
+
+    Rich itself breaks at blanks alone, which tears Chinese apart. No line starts with a closing mark.
+    """
+    lines, line = [], ""
+    for piece in PIECES.findall(text):
+        if line and cell_len(line + piece.rstrip()) > width:
+            lines.append(line.rstrip())
+            line = ""
+        line += piece if line else piece.lstrip()
+    return [*lines, line.rstrip()] if line.strip() or not lines else lines

@@ -1,0 +1,281 @@
+"""The owner's page, in Gradio: photo in, annotated photo and advice out, questions that change the advice at once."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app import fragments
+from app.advisor import Advisor, Diagnosis
+from app.settings import MAX_WAITING
+from app.texts import say
+from knowledge.text import LANGS, Lang, UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SAMPLE = Path(__file__).parent / "sample.jpg"
+# Long side of the photo on the page: enough to read every mark on a large screen, and a fifth of a megabyte.
+SHOWN_SIDE = 1600
+# Radio groups that stand ready; a photo that raises more questions shows the most urgent ones.
+QUESTIONS = 6
+# Seconds after which an upload is deleted, and after which an answer is forgotten whose page was left alone.
+UPLOAD_LIFE = 120
+ANSWER_LIFE = 3600
+# The choice that takes an answer back, and the catalogue's own answers that say as much.
+NOT_ANSWERED = ""
+UNDECIDED = ("not_sure", "not_checked")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one open page remembers: the diagnosis, a small copy of the photo, and the questions that were put."""
+
+    diagnosis: Diagnosis
+    small: bytes
+    asked: tuple[str, ...]
+
+    def put(self, question: str, answer: str, advisor: Advisor) -> Answer:
+        """With one question answered (or, by an empty answer, taken back)."""
+        answers = {key: value for key, value in self.diagnosis.answers.items() if key != question}
+        if answer != NOT_ANSWERED:
+            answers[question] = answer
+        diagnosis = advisor.rejudge(self.diagnosis, answers)
+        return replace(self, diagnosis=diagnosis, asked=_asked(self.asked, diagnosis))
+
+
+class Page:
+    """The events of the page, apart from Gradio's wiring."""
+
+    def __init__(self, advisor: Advisor) -> None:
+        self.advisor = advisor
+
+    def look(self, data: bytes | None) -> Answer | UserError:
+        """Diagnose an upload. Whatever goes wrong becomes one sentence."""
+        from vision.photo import open_photo
+
+        try:
+            if not data:
+                raise _say_error("page.no_photo")
+            photo = open_photo(data)
+            diagnosis = self.advisor.diagnose(photo, name="")
+            return Answer(diagnosis, _small_jpeg(photo.rgb), _asked((), diagnosis))
+        except UserError as error:
+            return error
+        except Exception:  # the page must answer whatever a photo does
+            log.exception("a photo could not be worked through")
+            return _say_error("page.failed")
+
+    def shown(self, answer: Answer, lang: Lang) -> dict[str, str]:
+        """The HTML of each part of the answer."""
+        return {**self.told(answer.diagnosis, lang), "picture": self.picture(answer, lang)}
+
+    def told(self, diagnosis: Diagnosis, lang: Lang) -> dict[str, str]:
+        """The parts of the answer that are words."""
+        return {
+            "banner": fragments.banner(diagnosis, lang),
+            "steps": fragments.steps(diagnosis, lang),
+            "cards": fragments.cards(diagnosis, lang),
+            "fixes": fragments.fixes(diagnosis.fixes, diagnosis.no_fixes, lang),
+            "limits": fragments.limits(lang),
+        }
+
+    def picture(self, answer: Answer, lang: Lang) -> str:
+        """The annotated photo."""
+        import numpy as np
+        from PIL import Image
+
+        with Image.open(io.BytesIO(answer.small)) as small:
+            rgb = np.asarray(small.convert("RGB"))
+        return fragments.picture(self.advisor.annotate(answer.diagnosis, rgb, lang), lang)
+
+    def question(self, answer: Answer | None, slot: int, lang: Lang) -> dict[str, Any]:
+        """The radio group number ``slot``: its words, or nothing."""
+        if answer is None or slot >= len(answer.asked):
+            return {"visible": False, "value": None}
+        question = self.advisor.catalogue.questions[answer.asked[slot]]
+        choices = [(option.text.in_(lang), key) for key, option in question.answers.items()]
+        unanswered = question.assumed
+        if unanswered not in UNDECIDED:
+            unanswered = NOT_ANSWERED
+            choices.append((say("page.skip", lang), NOT_ANSWERED))
+        return {
+            "visible": True,
+            "label": question.text.in_(lang),
+            "choices": choices,
+            "value": answer.diagnosis.answers.get(question.id, unanswered),
+        }
+
+
+def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is untyped
+    """The page as ``gradio.Blocks``."""
+    import gradio as gr
+
+    page = Page(advisor)
+    quiet: dict[str, Any] = {"api_visibility": "private"}
+    with gr.Blocks(
+        title=say("page.title", "zh"), analytics_enabled=False, delete_cache=(UPLOAD_LIFE // 2, UPLOAD_LIFE)
+    ) as blocks:
+        state = gr.State(None, time_to_live=ANSWER_LIFE)
+        with gr.Row(elem_id="yc-top"):
+            header = gr.HTML(fragments.header("zh"), elem_id="yc-header")
+            language = gr.Radio(
+                [("中文", "zh"), ("English", "en")],
+                value="zh",
+                show_label=False,
+                container=False,
+                elem_id="yc-language",
+                interactive=True,
+            )
+        tagline = gr.HTML(fragments.tagline("zh"), elem_id="yc-tagline")
+        with gr.Row():
+            upload = gr.UploadButton(
+                say("page.upload", "zh"),
+                file_types=["image", ".heic", ".heif"],
+                type="binary",
+                variant="primary",
+                elem_id="yc-upload",
+                scale=3,
+                min_width=220,
+            )
+            sample = gr.Button(say("page.sample", "zh"), elem_id="yc-sample", scale=1, min_width=160)
+        status = gr.HTML(elem_id="yc-status", visible=False)
+        tips = gr.HTML(fragments.tips("zh"), elem_id="yc-tips")
+        with gr.Column(visible=False) as result:
+            parts = {"banner": gr.HTML(elem_id="yc-banner")}
+            with gr.Row():
+                with gr.Column(min_width=320):
+                    parts["picture"] = gr.HTML(elem_id="yc-picture")
+                with gr.Column(min_width=320):
+                    parts["steps"] = gr.HTML(elem_id="yc-steps")
+                    radios = [
+                        gr.Radio([], visible=False, interactive=True, elem_classes="yc-question")
+                        for _ in range(QUESTIONS)
+                    ]
+            for name in ("cards", "fixes", "limits"):
+                parts[name] = gr.HTML(elem_id=f"yc-{name}")
+
+        static = [header, tagline, language, upload, sample, tips]
+        everything = [state, status, result, upload, tips, *parts.values(), *radios]
+
+        def answered(outcome: Answer | UserError | None, lang: Lang) -> dict[Any, Any]:
+            answer = outcome if isinstance(outcome, Answer) else None
+            html = page.shown(answer, lang) if answer else {}
+            return {
+                state: answer,
+                status: gr.update(visible=False)
+                if not isinstance(outcome, UserError)
+                else gr.update(value=fragments.error(outcome.text.in_(lang)), visible=True),
+                result: gr.update(visible=answer is not None),
+                upload: gr.update(label=say("page.another" if answer else "page.upload", lang), value=None),
+                tips: gr.update(visible=answer is None),
+                **{part: html.get(name, "") for name, part in parts.items()},
+                **{radio: gr.update(**page.question(answer, slot, lang)) for slot, radio in enumerate(radios)},
+            }
+
+        def look(data: bytes | None, lang: Lang) -> dict[Any, Any]:
+            return answered(page.look(data), lang)
+
+        def look_at_sample(lang: Lang) -> dict[Any, Any]:
+            return answered(page.look(SAMPLE.read_bytes()), lang)
+
+        def answer_question(slot: int, choice: str, answer: Answer | None, lang: Lang) -> dict[Any, Any]:
+            if answer is None or slot >= len(answer.asked):
+                return answered(None, lang)
+            return answered(answer.put(answer.asked[slot], choice, advisor), lang)
+
+        def speak(lang: Lang, answer: Answer | None) -> dict[Any, Any]:
+            return {
+                **answered(answer, lang),
+                header: fragments.header(lang),
+                tagline: fragments.tagline(lang),
+                sample: say("page.sample", lang),
+                tips: gr.update(value=fragments.tips(lang), visible=answer is None),
+                language: gr.update(value=lang, label=say("page.language", lang)),
+            }
+
+        def greet(answer: Answer | None, request: gr.Request) -> dict[Any, Any]:
+            return speak(preferred(request.headers.get("accept-language", "")), answer)
+
+        # "from __future__ import annotations" leaves names where Gradio looks for the class.
+        greet.__annotations__["request"] = gr.Request
+
+        # One photo at a time; the events that need no detector never wait for it.
+        detecting: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "detect", "show_progress": "hidden"}
+        light: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "light", "show_progress": "hidden"}
+        waiting = {
+            "fn": lambda lang: (
+                gr.update(value=fragments.working(lang), visible=True),
+                gr.update(visible=False),
+                gr.update(visible=False),
+            ),
+            "inputs": [language],
+            "outputs": [status, result, tips],
+            "queue": False,
+            "show_progress": "hidden",
+            **quiet,
+        }
+        upload.upload(**waiting).then(look, [upload, language], everything, **detecting, **quiet)
+        sample.click(**waiting).then(look_at_sample, [language], everything, **detecting, **quiet)
+        for slot, radio in enumerate(radios):
+            radio.input(partial(answer_question, slot), [radio, state, language], everything, **light, **quiet)
+        spoken = list(dict.fromkeys([*static, *everything]))
+        language.input(speak, [language, state], spoken, **light, **quiet)
+        language.change(None, [language], None, js=_set_language(), **quiet)
+        blocks.load(greet, [state], spoken, **light, **quiet)
+    return blocks.queue(api_open=False, max_size=MAX_WAITING)
+
+
+def _set_language() -> str:
+    """JavaScript that tells the browser, and so screen readers, which language the page speaks."""
+    titles = json.dumps({lang: say("page.title", lang) for lang in LANGS})
+    return (
+        "(lang) => { document.documentElement.lang = lang === 'zh' ? 'zh-CN' : 'en';"
+        f" document.title = {titles}[lang]; }}"
+    )
+
+
+def preferred(accept_language: str) -> Lang:
+    """The language that a browser asks for first; English where it asks for others only, Chinese if it says nothing."""
+    wanted: list[tuple[float, str]] = []
+    for part in accept_language.split(","):
+        tag, _, weight = part.strip().partition(";q=")
+        with suppress(ValueError):
+            wanted.append((-float(weight or 1), tag.lower()))
+    for _, tag in sorted(wanted, key=lambda pair: pair[0]):
+        for lang in LANGS:
+            if tag.startswith(lang):
+                return lang
+    return "en" if accept_language.strip(" *") else "zh"
+
+
+def _asked(before: tuple[str, ...], diagnosis: Diagnosis) -> tuple[str, ...]:
+    """The questions of a page in a steady order: those that stand there stay where they are."""
+    still_open = [question.id for question in diagnosis.verdict.questions]
+    kept = [question for question in before if question in still_open or question in diagnosis.answers]
+    return tuple(dict.fromkeys([*kept, *still_open]))[:QUESTIONS]
+
+
+def _small_jpeg(rgb: NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    image = Image.fromarray(rgb)
+    image.thumbnail((SHOWN_SIDE, SHOWN_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _say_error(key: str, **values: str) -> UserError:
+    sentences: Mapping[Lang, str] = {lang: say(key, lang, **values) for lang in LANGS}
+    return UserError(sentences["zh"], sentences["en"])

@@ -1,0 +1,242 @@
+"""The page in a real Chromium, with the real model: an owner's way through it, in both languages, on both screens."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import uvicorn
+from PIL import Image
+
+from app import server, web
+from app.advisor import Advisor
+from app.texts import say
+from knowledge.text import LANGS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+LOCALES = {"zh": "zh-CN", "en": "en-GB"}
+SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
+HOSTILE = "\"'><img src=x onerror=alert(1)>.jpg"
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
+    """The page on a free port; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(server.create_app(Advisor.open(home)), log_level="warning", timeout_graceful_shutdown=1)
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        running.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("web-home")
+
+
+@pytest.fixture(scope="module")
+def address(home: Path) -> Iterator[str]:
+    with serving(home) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium: the one that CHROMIUM names, else the system's, else Playwright's own."""
+    from playwright.sync_api import sync_playwright
+
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, (shutil.which(name) for name in names if name)), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, address: str) -> Iterator[object]:
+    """Opens the page; afterwards no request may have gone outside and no script may have failed or asked anything."""
+    contexts, outside, complaints = [], [], []
+
+    def open_it(lang: str = "zh", screen: str = "desktop", url: str = address) -> Page:
+        width, height = SCREENS[screen]
+        context = browser.new_context(viewport={"width": width, "height": height}, locale=LOCALES[lang])
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else outside.append(r.url))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        page.goto(url)
+        page.get_by_role("button", name=say("page.sample", lang)).wait_for()
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert outside == []
+    assert complaints == []
+
+
+def ask_sample(page: Page, lang: str) -> None:
+    page.get_by_role("button", name=say("page.sample", lang)).click()
+    page.locator(".yc-banner").wait_for()
+
+
+def upload(page: Page, path: Path) -> None:
+    page.locator("input[type=file]").set_input_files(path)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("lang", LANGS)
+def test_the_sample_is_answered(open_page, lang, screen):
+    page = open_page(lang, screen)
+    assert page.evaluate("document.documentElement.lang").startswith(lang)
+    ask_sample(page, lang)
+    level = page.locator(".yc-banner").get_attribute("data-level")
+    assert page.locator(".yc-banner h2").inner_text() == say(f"level.{level}", lang)
+    assert page.locator(".yc-steps li").count() >= 1
+    assert page.locator(".yc-card[data-label]").count() >= 1
+    assert page.locator(".yc-fixes details").count() >= 1
+    assert page.locator(".yc-photo").evaluate("image => image.complete && image.naturalWidth > 300")
+    assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][0]
+
+
+def test_a_hostile_name_and_the_servers_paths_stay_off_the_page(open_page, home, tmp_path):
+    photo = tmp_path / HOSTILE
+    shutil.copyfile(web.SAMPLE, photo)
+    page = open_page("en")
+    upload(page, photo)
+    page.locator(".yc-banner").wait_for()
+    html = page.content()
+    assert "onerror" not in html
+    assert str(home) not in html
+    assert str(web.SAMPLE.parent) not in html
+
+
+def test_a_file_that_is_no_photo_gets_one_sentence_and_the_page_goes_on(open_page, tmp_path):
+    fake = tmp_path / "note.jpg"
+    fake.write_text("not a photo")
+    page = open_page("zh")
+    upload(page, fake)
+    alert = page.locator(".yc-error")
+    alert.wait_for()
+    assert alert.inner_text().endswith("。")
+    assert page.locator(".yc-banner").count() == 0
+    upload(page, web.SAMPLE)
+    page.locator(".yc-banner").wait_for()
+    assert alert.count() == 0
+
+
+def test_heic_from_a_phone_is_answered(open_page, tmp_path):
+    import pillow_heif
+
+    photo = tmp_path / "IMG_0001.HEIC"
+    with Image.open(web.SAMPLE) as image:
+        pillow_heif.from_pillow(image.convert("RGB")).save(photo)
+    page = open_page("en", "phone")
+    upload(page, photo)
+    page.locator(".yc-banner").wait_for()
+
+
+def test_the_language_can_be_switched_under_an_answer(open_page):
+    page = open_page("zh")
+    ask_sample(page, "zh")
+    level = page.locator(".yc-banner").get_attribute("data-level")
+    page.locator("#yc-language").get_by_text("English").click()
+    page.get_by_role("heading", name=say("part.lamps", "en")).wait_for()
+    assert page.locator(".yc-banner h2").inner_text() == say(f"level.{level}", "en")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.title() == say("page.title", "en")
+
+
+def test_an_answered_question_changes_the_advice_without_another_look(open_page, address, home, monkeypatch):
+    """The sample shows an engine lamp: a flashing one is worse than a steady one."""
+    page = open_page("en")
+    ask_sample(page, "en")
+    questions = page.locator(".yc-question:visible")
+    assert questions.count() >= 1
+    monkeypatch.setattr(Advisor, "diagnose", None)  # whoever looked again would fail
+
+    seen = set()
+    first = questions.first
+    for answer in first.locator("label:has(input)").all():
+        answer.click()
+        page.wait_for_timeout(700)
+        seen.add(page.locator("#yc-banner").inner_text() + page.locator("#yc-steps").inner_text())
+        assert page.locator(".yc-error").count() == 0
+    assert len(seen) >= 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file={upload}",
+        "/gradio_api/file/{upload}",
+        "/gradio_api/file=http://127.0.0.1:1/",
+        "/gradio_api/proxy=http://127.0.0.1:1/",
+        "/gradio_api/file%3D{upload}",
+        "/docs",
+    ],
+)
+def test_no_route_hands_out_files(address, open_page, path):
+    page = open_page("en")
+    sent = page.request.post(
+        f"{address}/gradio_api/upload",
+        multipart={"files": {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": web.SAMPLE.read_bytes()}},
+    )
+    assert sent.ok
+    (stored,) = sent.json()
+    assert Path(stored).is_file()
+    assert page.request.get(address + path.format(upload=stored)).status == 404
+
+
+def test_uploads_are_deleted(tmp_path, open_page, monkeypatch):
+    monkeypatch.setattr(web, "UPLOAD_LIFE", 2)
+    with serving(tmp_path) as url:
+        page = open_page("zh", url=url)
+        upload(page, web.SAMPLE)
+        page.locator(".yc-banner").wait_for()
+        deadline = time.monotonic() + 60
+        while left := [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()]:
+            assert time.monotonic() < deadline, left
+            time.sleep(0.2)
+
+
+def test_too_large_an_upload_is_refused(tmp_path, open_page, monkeypatch):
+    monkeypatch.setattr(server, "MAX_UPLOAD_BYTES", 10_000)
+    with serving(tmp_path) as url:
+        page = open_page("zh", url=url)
+        photo = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": bytes(20_000)}
+        assert page.request.post(f"{url}/gradio_api/upload", multipart={"files": photo}).status == 413
+
+
+@pytest.mark.parametrize(
+    ("accepted", "lang"),
+    [
+        ("", "zh"),
+        ("*", "zh"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("en-US,en;q=0.9,zh;q=0.5", "en"),
+        ("en;q=0.3,zh-TW;q=0.7", "zh"),
+        ("fr-FR,fr;q=0.9,en;q=0.4,zh;q=0.2", "en"),
+        ("de", "en"),
+        ("zh;q=nonsense,en", "en"),
+    ],
+)
+def test_the_browsers_language_comes_first(accepted, lang):
+    assert web.preferred(accepted) == lang
