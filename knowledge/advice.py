@@ -58,12 +58,14 @@ class Doubt:
 
 HEADLINES: Mapping[Level, Text] = {
     "stop": Text(
-        zh="不要继续开：在路上就找安全的地方停车、熄火；停着就别开走。",
-        en="Do not drive on: on the road, stop in a safe place and switch off; if parked, leave it parked.",
+        zh="不要继续开：在路上就找安全的地方停车、熄火，开双闪，人到护栏外或路外等；停着就别开走。",
+        en="Do not drive on: on the road, stop in a safe place, switch off, hazard lights on, and wait behind the "
+        "barrier or off the road; if parked, leave it parked.",
     ),
     "soon": Text(
-        zh="可以小心开去修理厂，但不要拖；期限见下面。",
-        en="Drive carefully to a workshop, and do not put it off; how soon is said below.",
+        zh="可以小心开，只为去把它处理好（多半是去维修厂），不要拖；期限见下面。",
+        en="Drive carefully, only to have this put right (mostly at a workshop), and do not put it off; how soon is "
+        "said below.",
     ),
     "first": Text(
         zh="先别开走：把下面的事办好，再上路。",
@@ -74,20 +76,21 @@ HEADLINES: Mapping[Level, Text] = {
         en="Nothing against driving was seen in this photo.",
     ),
     "unsure": Text(
-        zh="看不准，还不能说能不能开：请照下面说的再拍一张，别当成没事。",
-        en="This photo does not allow an answer: take another as said below, and do not read this as an all-clear.",
+        zh="看不准，还不能说能不能开：停好车，照下面说的再拍一张，别当成没事。",
+        en="This photo does not allow an answer: park, take another as said below, and do not read this as an "
+        "all-clear.",
     ),
 }
 
 # What is wrong with a photo, and what to photograph instead.
 PROBLEM_TEXTS: Mapping[Problem, Text] = {
     "nothing_found": Text(
-        zh="没有认出亮着的灯，但这不等于没有故障：坐在驾驶座上，接通电源或启动车辆，正对整个仪表盘再拍一张。",
-        en="No lit lamp was recognised, which does not mean that nothing is wrong: sit in the driver's seat, switch "
-        "the ignition on or start the car, and photograph the whole cluster straight on.",
+        zh="没有认出亮着的灯，但这不等于没有故障：车停稳，坐在驾驶座上，接通电源或启动车辆，正对整个仪表盘再拍一张。",
+        en="No lit lamp was recognised, which does not mean that nothing is wrong: with the car parked, sit in the "
+        "driver's seat, switch the ignition on or start the car, and photograph the whole cluster straight on.",
     ),
     "no_cluster": Text(
-        zh="照片里没看到仪表盘：从驾驶座正对方向盘后面的仪表，把整个仪表盘拍进画面。",
+        zh="照片里没看到仪表盘：坐在驾驶座上，对着方向盘后面，把整个仪表盘拍进画面。",
         en="No instrument cluster is in the picture: from the driver's seat, photograph the whole cluster behind the "
         "steering wheel.",
     ),
@@ -117,13 +120,14 @@ PROBLEM_TEXTS: Mapping[Problem, Text] = {
 }
 
 MAYBE = Text(
-    zh="好像还有{names}亮着，看不太清：靠近这里对好焦再拍一张。",
-    en="{names} may be lit as well, but it is not clear: go closer there, focus and take another photo.",
+    zh="好像还有{names}亮着，看不太清：靠近一点、对好焦再拍一张。",
+    en="{names} may be lit as well, but it is not clear: go closer, focus and take another photo.",
 )
 ODD_NAME = Text(zh="像{name}，但亮的是{color}", en="Looks like {name}, but lit {color}")
 ODD = Text(
     zh="{names}：颜色和图案对不上，可能认错了：靠近它再拍一张，并对照用户手册。",
-    en="{names}: colour and symbol do not match, so it may be another lamp: photograph it closer and see the handbook.",
+    en="{names}: colour and symbol do not match, so it may be another lamp: photograph it closer and look it up in the "
+    "owner's manual.",
 )
 DANGER = Text(
     zh="这样的灯真亮着就不能开：没弄清之前，先别上路。",
@@ -141,28 +145,28 @@ COLOR_NAMES: Mapping[Color, Text] = {
 # For a lamp or rule whose urgency is not the one that its entry was written for: an answer or its colour changed it.
 DRIVE: Mapping[Urgency, Text] = {
     "stop": Text(zh="现在不能继续开。", en="Do not drive on now."),
-    "soon": Text(zh="可以小心开去修理厂。", en="You may drive carefully to a workshop."),
+    "soon": Text(zh="可以小心开去维修厂。", en="You may drive carefully to a workshop."),
     "first": Text(zh="先办好这件事，再上路。", en="Do this first, then drive off."),
     "ok": Text(zh="不影响行驶。", en="It does not stop you from driving."),
 }
 STEP: Mapping[Urgency, Text] = {
     "stop": Text(
-        zh="找安全的地方停车、熄火，联系救援或修理厂。",
+        zh="找安全的地方停车、熄火，联系救援或维修厂。",
         en="Stop in a safe place, switch off, and call road assistance or a workshop.",
     ),
-    "soon": Text(zh="慢点开，直接去修理厂检查。", en="Drive gently, straight to a workshop."),
+    "soon": Text(zh="慢点开，直接去维修厂检查。", en="Drive gently, straight to a workshop."),
     "first": Text(
         zh="先对照用户手册弄清这盏灯为什么亮，再上路。",
-        en="Before you drive off, find out from the handbook why this lamp is lit.",
+        en="Before you drive off, find out from the owner's manual why this lamp is lit.",
     ),
     "ok": Text(zh="不用做什么。", en="There is nothing to do."),
 }
 WITHIN = Text(zh="尽快，最好今明两天", en="as soon as you can, best today or tomorrow")
 IF_STAYS = Text(
-    zh="办完了灯还亮，就当真有故障：别上路，请修理厂来看。",
+    zh="办完了灯还亮，就当真有故障：别上路，请维修厂来看。",
     en="If a lamp then stays lit, take it as a real fault: do not drive, and have a workshop look at it.",
 )
-HOW_SOON = Text(zh="多久内去修？{within}", en="how soon? {within}")
+HOW_SOON = Text(zh="多久内处理？{within}", en="how soon? {within}")
 PART_OF = Text(zh="见“{rule}”：这盏灯现在不单独算。", en="See “{rule}”: this lamp does not count by itself now.")
 BRIEFLY = Text(zh="同时亮着：{names}", en="Also lit: {names}")
 NORMAL = Text(zh="{names}：属于正常指示", en="{names}: normal indications")
