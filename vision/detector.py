@@ -7,6 +7,7 @@ to find the instrument cluster, then at the cluster at high resolution, in overl
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,8 +132,7 @@ class OnnxDetector:
     side: int
     view_width: int
     overlap: int = 96
-    max_tiles: int = 24
-    session_ms: list[float] = field(default_factory=list)
+    session_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))  # one figure a photo
 
     @classmethod
     def load(cls, folder: Path | None = None, threads: int = 2) -> OnnxDetector:
@@ -160,17 +160,15 @@ class OnnxDetector:
 
     def detect(self, rgb: Rgb, floor: float = 0.01) -> Detections:
         """As ``Detector.detect``. Appends the milliseconds spent inside onnxruntime to ``session_ms``."""
-        started = len(self.session_ms)
+        spent: list[float] = []
         h, w = rgb.shape[:2]
-        first = suppress(self._look(rgb, [(0, 0, w, h)], floor))
+        first = suppress(self._look(rgb, [(0, 0, w, h)], floor, spent))
         clusters = [d for d in first if d.label == CLUSTER]
         region = self._region(clusters, w, h)
-        lamps = self._close_up(rgb, region, floor)
+        lamps = self._close_up(rgb, region, floor, spent)
         # The first look still counts for lamps that the close-up cannot show whole: big ones, and those outside.
         found = Detections.of([*clusters[:1], *lamps, *(d for d in first if d.label != CLUSTER)])
-        spent = sum(self.session_ms[started:])
-        del self.session_ms[started:]
-        self.session_ms.append(spent)
+        self.session_ms.append(sum(spent))
         return suppress(found)
 
     @staticmethod
@@ -182,27 +180,28 @@ class OnnxDetector:
         mx, my = 0.08 * (x2 - x1), 0.15 * (y2 - y1)
         return max(0, int(x1 - mx)), max(0, int(y1 - my)), min(w, int(x2 + mx)), min(h, int(y2 + my))
 
-    def _close_up(self, rgb: Rgb, region: Window, floor: float) -> Detections:
+    def _close_up(self, rgb: Rgb, region: Window, floor: float, spent: list[float]) -> Detections:
         x1, y1, x2, y2 = region
         w, h = x2 - x1, y2 - y1
         scale = self.view_width / max(w, h)
         size = max(1, round(w * scale)), max(1, round(h * scale))
         view = np.asarray(Image.fromarray(rgb[y1:y2, x1:x2]).resize(size, Image.Resampling.BILINEAR))
         windows = tile_windows(size[0], size[1], self.side, self.overlap)
-        found = self._look(view, windows[: self.max_tiles], floor)
+        found = self._look(view, windows, floor, spent)
         if not len(found):
             return found
         found = suppress(found.where([label != CLUSTER for label in found.labels]))
         boxes = found.boxes / np.float32(scale) + np.array([x1, y1, x1, y1], np.float32)
         return Detections(boxes, found.confidence, found.labels, found.colors)
 
-    def _look(self, rgb: Rgb, windows: Sequence[Window], floor: float) -> Detections:
+    def _look(self, rgb: Rgb, windows: Sequence[Window], floor: float, spent: list[float]) -> Detections:
         """Run the model on windows of a picture; boxes come back in pixels of that picture."""
         found: list[Detection] = []
         h, w = rgb.shape[:2]
         for x1, y1, x2, y2 in windows:
             tile, scale, (left, top) = letterbox(rgb[y1:y2, x1:x2], (self.side, self.side))
-            raw = self._run(tile)
+            raw, milliseconds = self.run(tile)
+            spent.append(milliseconds)
             for d in decode(raw, self.classes, floor):
                 a, b, c, e = ((v - o) / scale for v, o in zip(d.box, (left, top, left, top), strict=True))
                 a, b, c, e = max(0.0, a) + x1, max(0.0, b) + y1, min(x2 - x1, c) + x1, min(y2 - y1, e) + y1
@@ -213,12 +212,12 @@ class OnnxDetector:
                 found.append(Detection(d.label, (a, b, c, e), d.confidence))
         return Detections.of(found)
 
-    def _run(self, tile: Rgb) -> NDArray[np.float32]:
+    def run(self, tile: Rgb) -> tuple[NDArray[np.float32], float]:
+        """The bare model on one letterboxed picture: its raw output, and the milliseconds that it took."""
         tensor = np.ascontiguousarray(tile.transpose(2, 0, 1)[None], np.float32) / 255
         started = time.perf_counter()
         (out,) = self.session.run(None, {self.session.get_inputs()[0].name: tensor})
-        self.session_ms.append((time.perf_counter() - started) * 1000)
-        return np.asarray(out[0], np.float32)
+        return np.asarray(out[0], np.float32), (time.perf_counter() - started) * 1000
 
 
 def decode(raw: NDArray[np.float32], classes: Sequence[str], floor: float, most: int = 300) -> list[Detection]:
