@@ -19,7 +19,8 @@ class Manifest(BaseModel):
     """``manifest.json`` of a detector.
 
     ``side``: the model's input in pixels; ``view_width``: the long side that the cluster is brought to for the close
-    look; ``overlap``: pixels that neighbouring tiles share; ``thresholds``: per class, with ``default``.
+    look; ``overlap``: pixels that neighbouring tiles share; ``thresholds``: per class, with ``default``; ``colors``:
+    those that each class is ever lit in.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -35,6 +36,7 @@ class Manifest(BaseModel):
     view_width: int = Field(gt=0)
     overlap: int = Field(ge=0)
     thresholds: dict[str, float]
+    colors: dict[str, list[str]] = Field(default_factory=dict)
     training: dict[str, Any]
     figures: dict[str, Any]
     folder: Path = Field(default=Path(), exclude=True)

@@ -76,6 +76,7 @@ RULES = {
     "brake_force": "red brake_system, amber abs",
     "brake_worn_out": "red brake_system, amber brake_wear",
     "coolant_lost": "amber coolant_level, red coolant_temp",
+    "coolant_going": "amber coolant_level, amber coolant_temp",
     "oil_gone": "red oil_pressure, amber oil_level",
     "ev_low_voltage": "amber ev_fault, red battery_charge",
     "wheel_speed": "amber abs, amber stability_control",

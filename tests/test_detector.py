@@ -154,7 +154,7 @@ def test_pt_and_onnx_agree(detector: OnnxDetector, sample: np.ndarray) -> None:
     with torch.no_grad():
         out = model(torch.from_numpy(tile.transpose(2, 0, 1)[None].astype(np.float32) / 255))
     theirs = (out[0] if isinstance(out, tuple | list) else out)[0].numpy()
-    ours = detector._run(tile)
+    ours, _ = detector.run(tile)
     assert ours.shape == theirs.shape
     assert np.abs(ours[4:] - theirs[4:]).max() < 1e-3  # probabilities
     sure = theirs[4:].max(axis=0) > 0.05

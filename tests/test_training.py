@@ -122,7 +122,7 @@ def test_from_rendering_to_a_loaded_model(tmp_path: Path) -> None:
     data = write(Plan(tmp_path / "data", "train", 3, 2, 2, light_classes()), workers=1)
     run = tmp_path / "runs" / "tiny"
     train(data=data, weights=DEFAULT_FOLDER / "model.pt", out=run, hours=10 / 3600, batch=2)
-    export(run=run, to=tmp_path / "lights")
+    export(run=run, data="four renders", command="this test", to=tmp_path / "lights")
     detector = OnnxDetector.load(tmp_path / "lights")
     assert detector.classes == light_classes()
     detector.detect(np.full((480, 640, 3), 90, np.uint8))

@@ -2,7 +2,7 @@
 
 python -m training.lights render --out work/lights --frames 1500 --backgrounds ../shared/data/accidents/scenes
 python -m training.lights train --data work/lights/data.yaml --weights ../shared/weights/yolo26n-coco.pt
-python -m training.lights export --run work/runs/lights
+python -m training.lights export --run work/runs/lights --data "..." --command "..."
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import typer
 
 from models import Manifest, sha256_of
 from training.card import model_card
+from training.lamps import LAMP_COLORS
 from vision.detector import CLUSTER, DEFAULT_FOLDER
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
@@ -82,9 +83,9 @@ def _cosine(hours: float, floor: float = 0.02, warmup: float = 0.02) -> Callable
 @app.command()
 def sample(
     out: Annotated[Path, typer.Option(help="Picture to write")] = Path("app/sample.jpg"),
-    seed: int = 1,
+    seed: int = 200,
     show: Annotated[str, typer.Option(help="Ids of the lamps that may appear, with commas")] = (
-        "oil_pressure,battery_charge,check_engine,seat_belt,tpms,parking_brake,abs,low_fuel,door_open,position_lights"
+        "check_engine,tpms,seat_belt,battery_charge,abs,parking_brake,low_fuel,position_lights,high_beam"
     ),
 ) -> None:
     """Render one photo, such as the sample that yangche ships."""
@@ -130,11 +131,13 @@ def train(
 @app.command()
 def export(
     run: Annotated[Path, typer.Option(help="Run folder of train")],
+    data: Annotated[str, typer.Option(help="What it was trained on: pictures, sources, licences")],
+    command: Annotated[str, typer.Option(help="The commands that made and trained on it")],
     to: Annotated[Path, typer.Option(help="Model folder")] = DEFAULT_FOLDER,
-    view_width: int = 1600,
+    view_width: int = 1920,
     overlap: int = 96,
 ) -> None:
-    """Write model.onnx, model.pt and manifest.json; ``evaluate`` fills in the figures."""
+    """Write model.onnx, model.pt and manifest.json; ``record`` fills in the figures."""
     import torch
     from ultralytics import YOLO
 
@@ -145,7 +148,7 @@ def export(
     shutil.move(made, to / "model.onnx")
     shutil.copy(best, to / "model.pt")
     old = to / "manifest.json"
-    thresholds = json.loads(old.read_text())["thresholds"] if old.is_file() else {"default": 0.25}
+    thresholds = json.loads(old.read_text())["thresholds"] if old.is_file() else {"default": 0.3}
     manifest = Manifest(
         name="lights",
         file="model.onnx",
@@ -158,7 +161,8 @@ def export(
         view_width=view_width,
         overlap=overlap,
         thresholds=thresholds,
-        training={"args": _arguments(run), "torch": torch.__version__},
+        colors={key: [c for c, p in lit.items() if p >= 0.04] for key, lit in LAMP_COLORS.items() if key != "other"},
+        training={"data": data, "command": command, "args": _arguments(run), "torch": torch.__version__},
         figures={},
     )
     old.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")

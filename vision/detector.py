@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vision.color import lamp_color
 from vision.detections import Detection, Detections
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 CLUSTER = "cluster"  # pseudo class: the instrument cluster itself, never a finding for people
 PAD = 114  # Ultralytics' letterbox grey
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "models" / "lights"
+
+# What a colour that a lamp never has leaves of its confidence. Not nothing: a doubt must stay visible.
+ODD_COLOR = 0.3
+COLOR_FROM = 0.08  # below this nothing looks at a finding's colour, and measuring it takes a millisecond
 
 Rgb = NDArray[np.uint8]
 Window = tuple[int, int, int, int]  # x1, y1, x2, y2 in pixels of the photo
@@ -93,6 +98,12 @@ def tile_windows(w: int, h: int, tile: int, overlap: int) -> list[Window]:
     return [(x, y, min(x + tile, w), min(y + tile, h)) for y in starts(h) for x in starts(w)]
 
 
+def _holds(region: Window, found: Detection) -> bool:
+    """Whether the middle of a finding lies in a region."""
+    x, y = (found.box[0] + found.box[2]) / 2, (found.box[1] + found.box[3]) / 2
+    return region[0] <= x <= region[2] and region[1] <= y <= region[3]
+
+
 def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Intersection over union of boxes (n, 4) and (m, 4), shape (n, m)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
@@ -132,6 +143,7 @@ class OnnxDetector:
     side: int
     view_width: int
     overlap: int = 96
+    colors: Mapping[str, Sequence[str]] = field(default_factory=dict)
     session_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))  # one figure a photo
 
     @classmethod
@@ -151,7 +163,13 @@ class OnnxDetector:
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(manifest.verified(), options, providers=["CPUExecutionProvider"])
         return cls(
-            session, tuple(manifest.classes), manifest.thresholds, manifest.side, manifest.view_width, manifest.overlap
+            session=session,
+            classes=tuple(manifest.classes),
+            thresholds=manifest.thresholds,
+            side=manifest.side,
+            view_width=manifest.view_width,
+            overlap=manifest.overlap,
+            colors=manifest.colors,
         )
 
     def threshold(self, label: str) -> float:
@@ -166,10 +184,23 @@ class OnnxDetector:
         clusters = [d for d in first if d.label == CLUSTER]
         region = self._region(clusters, w, h)
         lamps = self._close_up(rgb, region, floor, spent)
-        # The first look still counts for lamps that the close-up cannot show whole: big ones, and those outside.
-        found = Detections.of([*clusters[:1], *lamps, *(d for d in first if d.label != CLUSTER)])
+        # Of the first look's lamps only those count that the close look could not see; its boxes are coarse.
+        outside = [d for d in first if d.label != CLUSTER and not _holds(region, d)]
         self.session_ms.append(sum(spent))
-        return suppress(found)
+        found = [*clusters[:1], *(self._colored(rgb, d) for d in (*lamps, *outside))]
+        return suppress(Detections.of([d for d in found if d.confidence >= floor]))
+
+    def _colored(self, rgb: Rgb, found: Detection) -> Detection:
+        """The finding with the colour of its pixels; less sure if such a lamp is never lit in that colour.
+
+        The white pump beside a fuel gauge and the blue glow of a dial are no lamps.
+        """
+        if found.label == CLUSTER or found.confidence < COLOR_FROM:
+            return found
+        color = lamp_color(rgb, found.box)
+        usual = self.colors.get(found.label)
+        known = color is None or usual is None or color in usual
+        return replace(found, color=color, confidence=found.confidence * (1 if known else ODD_COLOR))
 
     @staticmethod
     def _region(clusters: Sequence[Detection], w: int, h: int) -> Window:
