@@ -1,0 +1,119 @@
+"""Finding by meaning: a vector index that keeps step with the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from knowledge.case import Case
+from knowledge.embed import Embedder, Vectors
+from knowledge.index import FaissIndex, Numbers, VectorCache
+from knowledge.lexical import language_of
+from knowledge.store import CaseStore
+from knowledge.text import Lang, Text
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int], None]  # told how many texts were encoded so far
+PART = 256  # texts encoded and kept at a time: what an interrupted first build doesn't lose
+SAVE_SHARE, SAVE_LEAST = 0.05, 50  # the index is written again after this share, and this number, of changes
+
+# What the encoder reads of a case, the most telling first, since long texts are cut.
+_FIELDS = ("symptom", "diagnosis", "fix", "outcome", "parts")
+
+
+def text_of(case: Case, languages: Sequence[Lang]) -> str:
+    """The words of a case in the ``languages`` that an encoder knows; "" if there are none."""
+    found: list[str] = []
+    for name in _FIELDS:
+        value: str | Text = getattr(case, name)
+        if isinstance(value, Text):
+            found += [value.in_(lang) for lang in languages]
+        elif value and language_of(value) in languages:
+            found.append(value)
+    return "\n".join(found)
+
+
+class Dense:
+    """The vectors of all cases that have words which the encoder understands."""
+
+    def __init__(self, store: CaseStore, embedder: Embedder, cache: Path) -> None:
+        """Load the index kept in the folder ``cache``, if it is to be trusted. `refresh` does the rest."""
+        self._store, self._embedder, self._folder = store, embedder, cache
+        self._cache = VectorCache(cache / "vectors.sqlite", embedder.name, embedder.dim)
+        self._index = FaissIndex(embedder.dim)
+        self._revision = 0
+        self._stamp = ""
+        self._unsaved = 0
+        loaded = FaissIndex.load(cache, embedder.name, embedder.dim, store.stamp)
+        if loaded is not None:
+            self._index, self._revision = loaded
+            self._stamp = store.stamp(self._revision)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def refresh(self, progress: Progress | None = None) -> None:
+        """Catch up with the store: what this or another process wrote since the last time."""
+        latest = self._store.revision()
+        if latest == self._revision and self._stamp == self._store.stamp(latest):
+            return
+        if self._store.stamp(self._revision) != self._stamp:  # another file was put in its place
+            self._index, self._revision = FaissIndex(self._embedder.dim), 0
+        gone: list[int] = []
+        waiting: dict[int, str] = {}
+        done = 0
+        for stored in self._store.changes(self._revision):
+            text = "" if stored.deleted else text_of(stored.case, self._embedder.languages)
+            latest = max(latest, stored.revision)
+            if not text:
+                gone.append(stored.number)
+                continue
+            waiting[stored.number] = text
+            if len(waiting) == PART:
+                self._take(waiting)
+                done += len(waiting)
+                waiting = {}
+                if progress is not None:
+                    progress(done)
+        self._take(waiting)
+        self._index.remove(np.array(gone, np.int64))
+        self._revision, self._stamp = latest, self._store.stamp(latest)
+        self._unsaved += done + len(waiting) + len(gone)
+        if self._unsaved >= max(SAVE_LEAST, SAVE_SHARE * len(self)):
+            self.save()
+
+    def _take(self, texts: dict[int, str]) -> None:
+        if not texts:
+            return
+        keys = {number: VectorCache.key(text) for number, text in texts.items()}
+        known = self._cache.get(list(keys.values()))
+        new = {keys[n]: text for n, text in texts.items() if keys[n] not in known}
+        if new:
+            made = dict(zip(new, self._embedder.encode(list(new.values())), strict=True))
+            self._cache.put(made)
+            known |= made
+        self._index.add(np.fromiter(texts, np.int64, len(texts)), np.stack([known[keys[n]] for n in texts]))
+
+    def save(self) -> None:
+        """Write the index, so that the next start needn't build it; a full disk only costs time later."""
+        try:
+            self._index.save(self._folder, self._embedder.name, self._revision, self._stamp)
+            self._unsaved = 0
+        except OSError as error:
+            log.warning("The search index was not kept in %s: %s", self._folder, error)
+
+    def search(self, query: str, k: int) -> tuple[Numbers, Vectors]:
+        """The ``k`` cases nearest in meaning: numbers and cosines, best first."""
+        return self._index.search(self._embedder.encode([query])[0], k)
+
+    def without(self, numbers: Numbers) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Which of ``numbers`` have no vector."""
+        return ~np.isin(numbers, self._index.numbers())
+
+    def close(self) -> None:
+        """Let go of the cache's file."""
+        self._cache.close()

@@ -1,0 +1,192 @@
+"""From words to vectors: the `Embedder` seam, the shipped ONNX encoder, and a fake that hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from knowledge.text import Lang, UserError
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+ENCODER = Path(__file__).resolve().parents[1] / "models" / "encoder"
+MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
+THREADS = 2
+
+Vectors = NDArray[np.float32]
+
+
+class EncoderError(UserError):
+    """The encoder's files are absent or not the ones that were shipped."""
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors whose dot product is their likeness in meaning."""
+
+    @property
+    def name(self) -> str:
+        """Changes whenever the vectors would: vectors under one name may be compared and kept."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+
+    @property
+    def languages(self) -> tuple[Lang, ...]:
+        """The languages that it understands; asked about others, its vectors mean nothing."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """float32, shape (len(texts), dim), every row of length 1 (or all zeros for a text that says nothing)."""
+
+
+class _Files(BaseModel):
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0)
+
+
+class EncoderManifest(BaseModel):
+    """models/encoder/manifest.json, as far as serving reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    dim: int = Field(gt=0, le=4096)
+    max_tokens: int = Field(gt=0, le=8192)
+    languages: tuple[Lang, ...]
+    files: dict[str, _Files]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not {MODEL, TOKENIZER} <= set(self.files):
+            raise ValueError(f"files must name {MODEL} and {TOKENIZER}, got {sorted(self.files)}")
+        return self
+
+
+class OnnxEmbedder:
+    """A sentence encoder exported by ``training.encoder``; needs onnxruntime and tokenizers only.
+
+    Only the manifest is read when it is made; the model is checked and loaded at the first text.
+    """
+
+    def __init__(self, folder: Path = ENCODER) -> None:
+        """Read the manifest in ``folder``.
+
+        Raises:
+            EncoderError: if it is absent or makes no sense. `encode` raises it if another file is absent or altered.
+        """
+        self._folder = folder
+        try:
+            self.manifest = EncoderManifest.model_validate_json((folder / "manifest.json").read_bytes())
+        except (OSError, ValidationError) as error:
+            raise _damaged(folder) from error
+        self._lock = threading.Lock()
+        self._loaded: tuple[onnxruntime.InferenceSession, Tokenizer] | None = None
+
+    @property
+    def name(self) -> str:
+        """The manifest's name and the model's checksum: another export is another encoder."""
+        return f"{self.manifest.name}@{self.manifest.files[MODEL].sha256[:12]}"
+
+    @property
+    def dim(self) -> int:
+        """See `Embedder`."""
+        return self.manifest.dim
+
+    @property
+    def languages(self) -> tuple[Lang, ...]:
+        """See `Embedder`."""
+        return self.manifest.languages
+
+    def _file(self, name: str) -> bytes:
+        """The file's content, if it is the one that the manifest tells of."""
+        try:
+            data = (self._folder / name).read_bytes()
+        except OSError as error:
+            raise _damaged(self._folder) from error
+        if hashlib.sha256(data).hexdigest() != self.manifest.files[name].sha256:
+            raise _damaged(self._folder)
+        return data
+
+    def _load(self) -> tuple[onnxruntime.InferenceSession, Tokenizer]:
+        with self._lock:
+            if self._loaded is None:
+                import onnxruntime
+                from tokenizers import Tokenizer
+
+                options = onnxruntime.SessionOptions()
+                options.intra_op_num_threads = THREADS
+                options.inter_op_num_threads = 1
+                options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+                model, words = self._file(MODEL), self._file(TOKENIZER)
+                session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                tokenizer = Tokenizer.from_str(words.decode())
+                tokenizer.enable_truncation(self.manifest.max_tokens)
+                tokenizer.no_padding()
+                self._loaded = session, tokenizer
+            return self._loaded
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """See `Embedder`. Texts beyond the encoder's length are cut."""
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        if not texts:
+            return vectors
+        session, tokenizer = self._load()
+        # One text a run: INT8 activations are scaled by the largest value of a run, so in company a vector would depend
+        # on its neighbours; and on two cores a batch is no faster.
+        for row, encoding in enumerate(tokenizer.encode_batch(list(texts))):
+            ids = np.array([encoding.ids], np.int64)
+            vectors[row] = session.run(["embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
+        return vectors
+
+
+def _damaged(folder: Path) -> EncoderError:
+    return EncoderError(
+        f"语义编码模型的文件缺失或被改动（{folder}），请重新安装养车。",
+        f"The sentence encoder's files are missing or altered ({folder}); please install yangche again.",
+    )
+
+
+class HashingEmbedder:
+    """A fake for tests: words and character pairs hashed into ``dim`` places. Knows every language a little."""
+
+    languages: tuple[Lang, ...] = ("zh", "en")
+
+    def __init__(self, dim: int = 64) -> None:
+        self.dim = dim
+        self.name = f"hashing-{dim}"
+        self.encoded = 0  # texts so far, for tests that count
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """See `Embedder`."""
+        self.encoded += len(texts)
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in enumerate(texts):
+            units = re.findall(r"[a-z0-9]+", text.lower())
+            units += [text[i : i + 2] for i in range(len(text) - 1) if text[i] >= "\u3400"]
+            for unit in units:
+                code = zlib.crc32(unit.encode())
+                vectors[row, code % self.dim] += 1 if code & 2**20 else -1
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.where(lengths == 0, 1, lengths), np.float32)
+
+
+def write_manifest(folder: Path, manifest: dict[str, object]) -> None:
+    """Write manifest.json beside model.onnx and tokenizer.json, with their checksums under "files"."""
+    files = {}
+    for name in (MODEL, TOKENIZER):
+        data = (folder / name).read_bytes()
+        files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    text = json.dumps({**manifest, "files": files}, ensure_ascii=False, indent=2)
+    (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")

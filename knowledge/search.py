@@ -1,0 +1,341 @@
+"""One search over the archive: by words, by meaning, by fault code, for a vehicle."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from knowledge.archive import Archive
+from knowledge.case import Case
+from knowledge.dense import Dense, Progress
+from knowledge.embed import Embedder, OnnxEmbedder
+from knowledge.lexical import Lexical, fault_codes, language_of, part_numbers, tokenize
+from knowledge.postings import Postings, all_words, both
+from knowledge.store import CaseStore, Stored
+from knowledge.text import Lang, Text, UserError
+
+Floats = NDArray[np.float32]
+
+# The share of meaning in the score, by the query's language, where the encoder knows that language. Measured with
+# `python -m training.encoder measure`; an equal mix is worse than either alone.
+MEANING_SHARE: Mapping[Lang, float] = {"en": 0.8, "zh": 0.5}
+POOL = 300  # neighbours in meaning that are looked at
+# How far a match closes the gap to a full score. Vehicle and lamp prefer, they don't exclude: what worked on a sister
+# model is worth seeing.
+BOOST = {"brand": 0.10, "series": 0.15, "light": 0.20}
+EXACT = 0.9  # a case with the very code or part number scores above this, all others below
+CLEAR_MEANING = 0.45  # a cosine from which likeness in meaning is given as a reason
+LATE = 0.1  # share of cases new to the word index after which it is built anew
+MAX_QUERY = 4_000  # characters; more describes no fault
+
+ReasonKind = Literal["code", "part", "words", "meaning", "vehicle", "light"]
+_REASONS: Mapping[ReasonKind, Text] = {
+    "code": Text(zh="故障码相同：{what}", en="same fault code: {what}"),
+    "part": Text(zh="零件号相同：{what}", en="same part number: {what}"),
+    "words": Text(zh="词语相符：{what}", en="same words: {what}"),
+    "meaning": Text(zh="意思相近", en="similar meaning"),
+    "vehicle": Text(zh="同类车辆：{what}", en="same vehicle: {what}"),
+    "light": Text(zh="相同的灯：{what}", en="same lamp: {what}"),
+}
+
+
+class QueryError(UserError):
+    """A query that can't be searched for."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a case was found."""
+
+    kind: ReasonKind
+    what: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> Text:
+        """The reason in words."""
+        return _REASONS[self.kind].filled(what=", ".join(self.what))
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A case that was found. ``score`` lies in 0..1 and falls along the list."""
+
+    case: Case
+    score: float
+    why: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What besides the words of a query decides: codes and parts surface, vehicle and lamps are preferred."""
+
+    brand: str = ""
+    series: str = ""
+    lights: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+
+def _code(code: str | None) -> tuple[str, ...]:
+    """A fault code that was given as such; one of another form than P0420 counts as it stands."""
+    return fault_codes(code or "") or ((code.strip().upper(),) if code and code.strip() else ())
+
+
+def _tokens(case: Case) -> list[str]:
+    """What BM25 knows of a case: vehicle, codes, and its words in every language."""
+    return tokenize(" \n ".join([case.brand, case.series, " ".join(case.codes), *all_words(case)]))
+
+
+def _names_in_catalogue(lights: Iterable[str]) -> dict[str, Text]:
+    from knowledge.catalogue import load_catalogue
+
+    catalogue = load_catalogue()
+    return {light: catalogue.lights[light].name for light in lights if light in catalogue.lights}
+
+
+class Searcher:
+    """Searches a store; keeps up with what is added, by itself. Safe to use from several threads."""
+
+    def __init__(self, store: CaseStore, embedder: Embedder, cache: Path) -> None:
+        """``cache``: folder for the vector index. Nothing is read or built before the first search."""
+        self.store, self._embedder, self._cache = store, embedder, cache
+        self._lock = threading.RLock()
+        self._lexical = Lexical()
+        self._postings = Postings()
+        self._dense: Dense | None = None
+        self._revision, self._stamp = 0, ""
+
+    @classmethod
+    def open(cls, home: Path, embedder: Embedder | None = None) -> Self:
+        """A searcher over the archive in ``home``, which is set up if it is new.
+
+        Raises:
+            StoreError: if the archive can't be used.
+            EncoderError: if the shipped encoder is damaged.
+        """
+        return cls(Archive.open(home).store, embedder or OnnxEmbedder(), home / "cache")
+
+    def refresh(self, progress: Progress | None = None) -> None:
+        """Take in whatever changed, meaning too. Searching does it by itself; after a large import it takes a while."""
+        with self._lock:
+            self._refresh_words()
+            self._refresh_meaning(progress)
+
+    def _refresh_words(self) -> None:
+        revision = self.store.revision()
+        if revision == self._revision and self.store.stamp(revision) == self._stamp:
+            return
+        if self.store.stamp(self._revision) != self._stamp:  # another file was put in its place
+            self._revision = 0
+        changed = list(self.store.changes(self._revision)) if self._revision else []
+        if not self._revision or len(changed) + self._lexical.late > max(200, LATE * len(self._lexical)):
+            self._lexical, self._postings = Lexical(), Postings()
+            self._lexical = Lexical((s.number, self._noted(s)) for s in self.store.changes() if not s.deleted)
+        else:
+            for stored in changed:
+                if stored.deleted:
+                    self._lexical.remove(stored.number)
+                    self._postings.remove(stored.number)
+                else:
+                    self._lexical.put(stored.number, self._noted(stored))
+        self._revision, self._stamp = revision, self.store.stamp(revision)
+
+    def _noted(self, stored: Stored) -> list[str]:
+        self._postings.put(stored.number, stored.case)
+        return _tokens(stored.case)
+
+    def _refresh_meaning(self, progress: Progress | None = None) -> Dense:
+        if self._dense is None:
+            self._dense = Dense(self.store, self._embedder, self._cache)
+        self._dense.refresh(progress)
+        return self._dense
+
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        brand: str | None = None,
+        series: str | None = None,
+        code: str | None = None,
+        light: str | None = None,
+    ) -> list[Hit]:
+        """The ``k`` cases (fewer only if the archive holds fewer) that answer ``query`` best.
+
+        A case with a code or part number of the query (or with ``code``) comes before all others. ``brand``,
+        ``series`` and ``light`` raise cases that bear them and exclude none.
+
+        Raises:
+            QueryError: if the query says nothing.
+        """
+        # Through bytes, since half of a surrogate pair (a terminal may hand one over) is no character.
+        query = query.encode("utf-8", "replace").decode().replace("\0", " ").strip()[:MAX_QUERY]
+        tokens = tokenize(query)
+        if not tokens and not (code or light):
+            raise QueryError(
+                "请描述故障，例如“冷车打不着火”或“P0420”。",
+                'Please describe the fault, for example "hard to start when cold" or "P0420".',
+            )
+        if k < 1:
+            raise QueryError("结果数量至少为 1。", "The number of hits must be at least 1.")
+        with self._lock:
+            self._refresh_words()
+            wanted = Wanted(
+                brand=brand or "",
+                series=series or "",
+                lights=(light.strip().lower().replace("-", "_"),) if light else (),
+                codes=tuple(dict.fromkeys((*_code(code), *fault_codes(query)))),
+                parts=part_numbers(query),
+            )
+            numbers, score, meaning = self._base(query, tokens)
+            return self._hits(numbers, self._raised(numbers, score, wanted), meaning, tokens, wanted, k)
+
+    def by_words(self, query: str) -> tuple[NDArray[np.int64], Floats]:
+        """BM25 alone: (numbers, scores) of all cases. For measuring."""
+        with self._lock:
+            self._refresh_words()
+            return self._lexical.scores(tokenize(query))
+
+    def by_meaning(self, query: str, k: int) -> tuple[NDArray[np.int64], Floats]:
+        """The encoder alone: (numbers, cosines) of the nearest. For measuring."""
+        with self._lock:
+            return self._refresh_meaning().search(query, k)
+
+    def _base(self, query: str, tokens: Sequence[str]) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """(numbers, scores by words and meaning together, cosines or 0) of all cases."""
+        numbers, words = self._lexical.scores(tokens)
+        meaning = np.zeros(len(numbers), np.float32)
+        lang = language_of(query)
+        if lang not in self._embedder.languages or not tokens:
+            return numbers, words, meaning
+        dense = self._refresh_meaning()
+        near, cosines = dense.search(query, POOL)
+        if not len(near):
+            return numbers, words, meaning
+        order = np.argsort(numbers)
+        # Whatever isn't among the neighbours is at most as like as the last of them.
+        likeness = np.full(len(numbers), max(0.0, float(cosines[-1])) if len(near) < len(dense) else 0.0, np.float32)
+        known = np.isin(near, numbers)  # a case may have gone between the two refreshes
+        places = order[np.searchsorted(numbers, near[known], sorter=order)]
+        likeness[places] = meaning[places] = np.clip(cosines[known], 0, 1)
+        share = MEANING_SHARE[lang]
+        mixed = share * likeness + (1 - share) * words
+        return numbers, np.where(dense.without(numbers), words, mixed).astype(np.float32), meaning
+
+    def _raised(self, numbers: NDArray[np.int64], score: Floats, wanted: Wanted) -> Floats:
+        """``score`` after vehicle, lamps and exact matches had their say; still 0..1."""
+        gap = 1 - score
+        for kind, values in (
+            ("brand", self._postings.like("brand", wanted.brand)),
+            ("series", self._postings.like("series", wanted.series)),
+            ("light", wanted.lights),
+        ):
+            if values:
+                gap = gap * (1 - BOOST[kind] * (self._postings.count(numbers, kind, values) > 0))
+        score = 1 - gap
+        exact = self._postings.count(numbers, "code", wanted.codes) + self._postings.count(
+            numbers, "part", wanted.parts
+        )
+        if not exact.any():
+            return score.astype(np.float32)
+        # Above EXACT first those that share most codes, then by the rest of the score.
+        above = EXACT + (1 - EXACT) * (exact - 1 + score) / exact.max()
+        return np.where(exact > 0, above, EXACT * score).astype(np.float32)
+
+    def _hits(
+        self,
+        numbers: NDArray[np.int64],
+        score: Floats,
+        meaning: Floats,
+        tokens: Sequence[str],
+        wanted: Wanted,
+        k: int,
+    ) -> list[Hit]:
+        best = np.lexsort((numbers, -score))[:k]
+        stored = self.store.by_number([int(numbers[i]) for i in best])
+        hits = []
+        for i in best:
+            number = int(numbers[i])
+            if number in stored and not stored[number].deleted:
+                why = self._why(stored[number], float(meaning[i]), tokens, wanted)
+                hits.append(Hit(stored[number].case, round(float(score[i]), 4), why))
+        return hits
+
+    def _why(self, stored: Stored, meaning: float, tokens: Sequence[str], wanted: Wanted) -> tuple[Reason, ...]:
+        borne = self._postings.borne
+        number, case = stored.number, stored.case
+        reasons = [
+            Reason("code", borne(number, "code", wanted.codes)),
+            Reason("part", borne(number, "part", wanted.parts)),
+            Reason("light", borne(number, "light", wanted.lights)),
+            Reason("words", self._shared_words(tokens, case)),
+        ]
+        vehicle = [
+            name
+            for kind, name, asked in (("brand", case.brand, wanted.brand), ("series", case.series, wanted.series))
+            if borne(number, kind, self._postings.like(kind, asked))
+        ]
+        reasons.append(Reason("vehicle", tuple(vehicle)))
+        given = [reason for reason in reasons if reason.what]
+        return tuple([*given, Reason("meaning")] if meaning >= CLEAR_MEANING else given)
+
+    def _shared_words(self, tokens: Sequence[str], case: Case, most: int = 5) -> tuple[str, ...]:
+        """The tokens of the query that the case holds, the most telling first; neighbouring pairs joined again."""
+        held = set(_tokens(case))
+        shared: list[tuple[str, float]] = []
+        previous = ""
+        for token in dict.fromkeys(tokens):
+            pair = len(token) == 2 and not token.isascii()
+            if token not in held or (len(token) == 1 and not token.isascii()):
+                previous = ""
+            elif pair and previous and previous[-1] == token[0]:
+                joined, weight = shared.pop()
+                shared.append((joined + token[1], weight + self._lexical.weight(token)))
+                previous = token
+            else:
+                shared.append((token, self._lexical.weight(token)))
+                previous = token if pair else ""
+        shared.sort(key=lambda pair: -pair[1])
+        return tuple(dict.fromkeys(word for word, _ in shared))[:most]
+
+    def search_for_diagnosis(
+        self,
+        lights: Sequence[str],
+        codes: Sequence[str] = (),
+        k: int = 3,
+        names: Mapping[str, Text] | None = None,
+    ) -> list[Hit]:
+        """Up to ``k`` fixes of cars that showed the same lamps or codes; none that share neither.
+
+        They are ranked by how well the lamps agree (Jaccard: shared lamps by all lamps of both), equal ones by how
+        much they speak of these lamps. ``names``: the lamps' names, by default those of the catalogue.
+        """
+        if not lights and not codes:
+            return []
+        if names is None:
+            names = _names_in_catalogue(lights)
+        wanted = Wanted(lights=tuple(dict.fromkeys(lights)), codes=tuple(c for code in codes for c in _code(code)))
+        tokens = tokenize(" \n ".join(w for light in wanted.lights if light in names for w in both(names[light])))
+        with self._lock:
+            self._refresh_words()
+            numbers, words = self._lexical.scores(tokens)
+            shared = self._postings.count(numbers, "light", wanted.lights)
+            exact = self._postings.count(numbers, "code", wanted.codes)
+            related = (shared > 0) | (exact > 0)
+            numbers, words, shared, exact = numbers[related], words[related], shared[related], exact[related]
+            agreement = shared / np.maximum(1, self._postings.lights(numbers) + len(wanted.lights) - shared)
+            score = (0.85 * agreement + 0.15 * words).astype(np.float32)
+            score = np.where(exact > 0, EXACT + (1 - EXACT) * score, EXACT * score).astype(np.float32)
+            return self._hits(numbers, score, np.zeros(len(numbers), np.float32), tokens, wanted, k)
+
+    def close(self) -> None:
+        """Let go of files."""
+        with self._lock:
+            if self._dense is not None:
+                self._dense.close()
+            self.store.close()
