@@ -299,11 +299,14 @@ class Advisor:
         return judge(_as_findings(findings), _as_findings(doubtful), problems, self.catalogue, known), known
 
     def _similar(self, lamps: Sequence[Lamp]) -> tuple[tuple[Hit, ...], Text | None]:
-        """Past fixes of cars with the same lamps, those aside that need no repair; and why there are none, if so.
+        """Past fixes of cars with the same worst lamps; and why there are none, if so.
+
+        An open door beside a red oil lamp must not crowd out the fixes for the oil lamp.
 
         An archive that can't be opened must not keep the advice from anybody.
         """
-        lights = list(dict.fromkeys(lamp.light.id for lamp in lamps if lamp.urgency != "ok"))
+        worst = lamps[0].urgency if lamps else "ok"  # lamps stand worst first
+        lights = list(dict.fromkeys(lamp.light.id for lamp in lamps if lamp.urgency == worst != "ok"))
         if not lights:
             return (), None
         names = {light: self.catalogue.lights[light].name for light in lights}
@@ -318,7 +321,11 @@ def _as_findings(seen: Detections) -> list[Finding]:
 
 
 def _problems(quality: Quality, findings: Detections, doubtful: Detections, cluster: bool) -> tuple[Problem, ...]:
-    """What keeps this photo from being answered well. A photo of a single lamp needs no cluster around it."""
+    """What keeps this photo from being answered well.
+
+    Without a cluster around it even a lamp read with confidence says little: others may be lit beside it, or it may be
+    no lamp at all, such as a light in the street.
+    """
     problems: list[Problem] = []
     if quality.blurred:
         problems.append("blurred")
@@ -328,11 +335,10 @@ def _problems(quality: Quality, findings: Detections, doubtful: Detections, clus
         problems.append("overexposed")
     if quality.small:
         problems.append("small")
-    if not len(findings):
-        if len(doubtful):
-            problems.append("low_confidence")
-        else:
-            problems.append("nothing_found" if cluster else "no_cluster")
+    if not cluster:
+        problems.append("no_cluster")
+    elif not len(findings):
+        problems.append("low_confidence" if len(doubtful) else "nothing_found")
     return tuple(problems)
 
 

@@ -206,12 +206,12 @@ def test_no_route_hands_out_files(address, open_page, path):
 
 
 def test_uploads_are_deleted(tmp_path, open_page, monkeypatch):
-    monkeypatch.setattr(web, "UPLOAD_LIFE", 2)
+    monkeypatch.setattr(web, "UPLOAD_LIFE", 10)  # long enough for the photo to be looked at
     with serving(tmp_path) as url:
         page = open_page("zh", url=url)
         upload(page, web.SAMPLE)
         page.locator(".yc-banner").wait_for()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while left := [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()]:
             assert time.monotonic() < deadline, left
             time.sleep(0.2)
