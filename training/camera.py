@@ -143,6 +143,10 @@ def _bloom(glow: Layer, rng: Generator) -> Layer:
         kernel = np.zeros((61, 1), np.float32)
         kernel[: 30 if rng.random() < 0.5 else 61] = 1 / 61
         wide += cv2.filter2D(eighth, -1, kernel) * 0.5 * k
+    if rng.random() < 0.3:  # the hood or the cover glass mirrors the lamps, blurred and some way off
+        ghost = cv2.GaussianBlur(eighth, (0, 0), float(rng.uniform(0.5, 3)))
+        shift = np.array([[1, 0, rng.uniform(-6, 6)], [0, 1, rng.uniform(5, 25) * rng.choice([-1, 1])]], np.float32)
+        wide += cv2.warpAffine(ghost, shift, (ghost.shape[1], ghost.shape[0])) * float(rng.uniform(0.02, 0.15))
     out += cv2.resize(wide, (half.shape[1], half.shape[0]))
     return np.asarray(cv2.resize(out, (glow.shape[1], glow.shape[0])), np.float32)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from training.glyphs import Mask, drawings, lamp_mask
+from training.glyphs import Mask, drawings, lamp_mask, silhouettes, words
 from training.instruments import RGB, Canvas, Lamp, Layer, dial, gauge, needle, scaled, screen
 from training.lamps import FREQUENT, LAMP_COLORS, emission
 
@@ -88,6 +88,9 @@ def _light(
     digital: bool,
 ) -> None:
     """Switch one lamp on."""
+    if label == "door_open" and silhouettes() and rng.random() < 0.25:
+        _car_with_open_doors(c, at, height * float(rng.uniform(1.2, 2.6)), power, rng)
+        return
     if (placed := c.place(mask, at[0], at[1], height)) is None:
         return
     small, where = placed
@@ -100,6 +103,35 @@ def _light(
     # Light leaks through the plastic around the pictogram.
     if not digital and rng.random() < 0.4:
         c.glow[where] += emission(color, rng) * power * float(rng.uniform(0.005, 0.05))
+    _note(c, label, color, small, where)
+
+
+def _car_with_open_doors(c: Canvas, at: tuple[float, float], height: float, power: float, rng: Generator) -> None:
+    """A white car that is always lit, and beside it the doors that are open, in red: one lamp, as on many screens."""
+    cars = silhouettes()
+    car = cars[int(rng.integers(len(cars)))]
+    h, w = car.shape
+    wide = np.zeros((h, int(w * 2.2)), np.uint8)
+    x0 = (wide.shape[1] - w) // 2
+    doors = wide.copy()
+    wide[:, x0 : x0 + w] = car
+    thick, reach = max(5, h // 18), w * float(rng.uniform(0.3, 0.5))
+    for left, y in [(bool(s), v) for s in rng.permutation(2) for v in (0.42, 0.62)][: int(rng.integers(1, 5))]:
+        hinge = (x0 if left else x0 + w, int(h * y))
+        tip = (int(hinge[0] - reach if left else hinge[0] + reach), int(hinge[1] + reach * rng.uniform(0.2, 0.9)))
+        cv2.line(doors, hinge, tip, 255, thick, cv2.LINE_AA)
+    placed, marks = c.place(wide, *at, height), c.place(doors, *at, height)
+    if placed is None or marks is None:
+        return
+    small, where = placed
+    red = "red" if rng.random() < 0.85 else "amber"
+    c.glow[where] = np.maximum(c.glow[where], small[..., None] * emission("white", rng) * min(power, 0.9))
+    c.glow[where] = np.maximum(c.glow[where], marks[0][..., None] * emission(red, rng) * min(power, 2.0))
+    _note(c, "door_open", red, np.maximum(small, marks[0]), where)
+
+
+def _note(c: Canvas, label: str, color: str, small: Layer, where: tuple[slice, slice]) -> None:
+    """Write a lamp that was lit into the labels, with the outline of what glows."""
     lit = (small > 0.35).astype(np.uint8)
     contours, _ = cv2.findContours(lit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
@@ -110,6 +142,53 @@ def _light(
     center = hull.mean(axis=0)
     hull = hull + 0.5 + 0.5 * np.sign(hull - center) + np.array([x0, y0], np.float32)
     c.lamps.append((Lamp(label, color, hull), (small > 0.35).astype(np.uint8), (y0, x0)))
+
+
+def _message(c: Canvas, labels: Sequence[str], rng: Generator) -> None:
+    """A message window of a screen: a large pictogram, words in its colour below or beside it."""
+    known = [name for name in _MESSAGES if name in labels]
+    if not known:
+        return
+    label = str(rng.choice(known))
+    size = float(rng.uniform(45, 110))
+    slots = _slots(c, size * 2.2, 1, rng)
+    if not slots:
+        return
+    x, y = slots[0]
+    if rng.random() < 0.5:  # the window's own ground and frame
+        r, half = (0.3, 0.35, 0.4), int(size * 1.05)
+        cv2.rectangle(c.glow, (int(x) - half, int(y) - half), (int(x) + half, int(y) + half), (0.01, 0.02, 0.05), -1)
+        if rng.random() < 0.5:
+            cv2.rectangle(c.glow, (int(x) - half, int(y) - half), (int(x) + half, int(y) + half), r, 2)
+    mask = drawings()[label][int(rng.integers(len(drawings()[label])))]
+    # Most of these are yellow whatever the lamp's own colour; the words are in white or the pictogram's colour.
+    before = len(c.lamps)
+    _light(c, label, mask, (x, y - size * 0.3), size * 0.75, float(rng.uniform(0.5, 1.5)), rng, digital=True)
+    if len(c.lamps) > before:
+        text = words(_MESSAGES[label][int(rng.integers(len(_MESSAGES[label])))], rng, 40)
+        tint = scaled((0.9, 0.95, 1.0), 0.8) if rng.random() < 0.5 else (0.9, 0.5, 0.05)
+        tall = min(size * 0.28 * (1 + text.shape[0] // 60), 1.9 * size * text.shape[0] / text.shape[1])
+        c.stamp(text, x, y + size * 0.45, tall, None, tint)
+    c.busy[max(0, int(y - size)) : int(y + size), max(0, int(x - size)) : int(x + size)] = 255
+
+
+_MESSAGES: dict[str, tuple[str, ...]] = {
+    "low_fuel": ("LOW FUEL", "Please refuel", "Fuel level low"),
+    "airbag": ("Front left|malfunction", "Restraint system|Service required"),
+    "door_open": ("Door open", "Driver door|open"),
+    "tpms": ("Check tyre pressure", "Tyre pressure low"),
+    "check_engine": ("Check engine", "Engine fault|Service now"),
+    "brake_system": ("Brake fluid low", "Brake system problem|See your dealer"),
+    "service": ("Service due", "Service in|300 km"),
+    "washer_fluid": ("Washer fluid low",),
+    "battery_charge": ("Battery not|charging",),
+    "oil_pressure": ("Oil pressure low|Stop engine",),
+    "coolant_temp": ("Engine too hot", "Coolant temperature|high"),
+    "power_steering": ("Steering assist|fault",),
+    "transmission": ("Gearbox fault", "Transmission|too hot"),
+    "immobilizer": ("Key not detected", "No key in|the car"),
+    "ev_fault": ("EV system fault", "Hybrid system|problem"),
+}
 
 
 def _outline(h: int, w: int, rng: Generator) -> Mask:
@@ -191,8 +270,46 @@ def draw_cluster(rng: Generator, labels: Sequence[str] = tuple(LAMP_COLORS)) -> 
         gauge(c, w * float(rng.uniform(0.1, 0.9)), h * float(rng.uniform(0.2, 0.8)), float(rng.uniform(35, 80)), rng)
     shape = _outline(h, w, rng)
     c.busy[cv2.erode(shape, np.ones((25, 25), np.uint8)) == 0] = 255
+    if rng.random() < (0.5 if digital else 0.2):
+        _message(c, labels, rng)
     _lamps(c, labels, rng, digital)
     for x, y, r in dials:
         if rng.random() < (0.25 if digital else 0.95):
             needle(c, x, y, r, rng)
     return Cluster(c.reflect, c.glow, [lamp for lamp, _, _ in c.lamps], shape, digital)
+
+
+def draw_board(
+    rng: Generator,
+    labels: Sequence[str] = tuple(LAMP_COLORS),
+    pitch: float = 86,
+    draw: Callable[[str, Generator], tuple[Mask, bool]] = lamp_mask,
+) -> Cluster:
+    """A board full of lit lamps, every label equally likely: many lamps for the price of one photo.
+
+    No car looks like that, so it teaches the naming of crops, not where lamps are. ``draw`` gives a lamp's drawing and
+    whether it is a word; other makers' drawings test what was learnt from ours.
+    """
+    w, h = WIDTH, 800
+    reflect = np.ones((h, w, 3), np.float32) * float(np.exp(rng.uniform(np.log(0.004), np.log(0.35))))
+    reflect *= 1 + rng.normal(0, 0.08, 3).astype(np.float32)
+    c = Canvas(reflect, np.zeros_like(reflect), np.zeros((h, w), np.uint8), rng)
+    digital = bool(rng.random() < 0.25)
+    size = float(np.exp(rng.uniform(np.log(24), np.log(58))))
+    power = float(np.exp(rng.uniform(np.log(0.4), np.log(12))))
+    for y in np.arange(pitch * 0.7, h - pitch * 0.5, pitch):
+        for x in np.arange(pitch * 0.7, w - pitch * 0.5, pitch):
+            label = labels[int(rng.integers(len(labels)))]
+            mask, is_text = draw(label, rng)
+            lines = 1 if mask.shape[1] > 1.8 * mask.shape[0] else 2
+            height = size * float(rng.uniform(0.85, 1.15)) * (0.5 * lines if is_text else 1.0)
+            height = min(height, 0.95 * pitch * mask.shape[0] / mask.shape[1], 0.95 * pitch)
+            if rng.random() < 0.3:  # something beside it: a ring, a tick, another patch of plastic
+                p = (int(x + rng.normal(0, pitch * 0.5)), int(y + rng.normal(0, pitch * 0.5)))
+                tone = float(rng.uniform(0, 0.6))
+                cv2.circle(c.reflect, p, int(rng.uniform(15, 90)), (tone, tone, tone), int(rng.choice([2, 4, -1])))
+            at = (float(x + rng.normal(0, 3)), float(y + rng.normal(0, 3)))
+            _light(c, label, mask, at, height, power * float(rng.uniform(0.6, 1.6)), rng, digital)
+    for _ in range(int(rng.integers(0, 5))):
+        needle(c, float(rng.uniform(0, w)), float(rng.uniform(0, h)), float(rng.uniform(150, 400)), rng)
+    return Cluster(c.reflect, c.glow, [lamp for lamp, _, _ in c.lamps], np.full((h, w), 255, np.uint8), digital)

@@ -49,6 +49,12 @@ def drawings(folder: Path = FOLDER) -> dict[str, list[Mask]]:
     return {path.stem: rasterise(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.svg"))}
 
 
+@functools.cache
+def silhouettes(path: Path = FOLDER.parent / "silhouettes.svg") -> list[Mask]:
+    """Cars seen from above with their doors closed; open doors are drawn beside them."""
+    return rasterise(path.read_text(encoding="utf-8"))
+
+
 # Known to hold Latin letters; a machine's other fonts may be symbols only.
 _FAMILIES = (
     "DejaVuSans-",
