@@ -5,26 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.diagnosis import Box, Diagnosis, Lamp, error_json, group_lamps
 from app.settings import Settings
-from knowledge.catalogue import Catalogue, Light, load_catalogue
+from knowledge.catalogue import Catalogue, load_catalogue
 from knowledge.text import Lang, Text, UserError
-from knowledge.verdict import OTHER, Finding, Level, Problem, Verdict, judge
+from knowledge.verdict import Finding, Problem, Verdict, judge
 from vision.detections import Color, Detection, Detections
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from knowledge.search import Hit, Searcher
+    from knowledge.words import Message
     from vision.photo import Photo, Quality
+    from vision.reading import TextReader
 
-Kind = Literal["dashboard", "accident", "other"]
+__all__ = ["Advisor", "Diagnosis", "Lamp", "LampDetector", "error_json"]
+
 Rgb = NDArray[np.uint8]
 
 # The detector's pseudo label for the instrument cluster itself; it is no finding.
@@ -36,7 +40,13 @@ SAME_PLACE = 0.6
 SURER = 3.0
 # How many past fixes stand beside an answer.
 FIXES = 5
-WORST_FIRST: tuple[Level, ...] = ("stop", "soon", "first", "unsure", "ok")
+# Weak findings wider than high may be words: so many of them are read on their own.
+SPOTS = 6
+SPOT_FROM = 0.04
+# Findings below this are mere possibilities: they are listed if asked for, and a word is never joined to them.
+MERE = 0.1
+# What a message that says "stop" counts as, whatever else it names.
+STOP_LIGHT = "master_warning"
 
 
 class LampDetector(Protocol):
@@ -51,104 +61,25 @@ class LampDetector(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Lamp:
-    """One numbered line of an answer: a light in one colour, at one or more places (two turn signals).
-
-    ``urgency`` is "unsure" where the verdict doubts the lamp, for one that is lit in a colour that it never has.
-    """
-
-    number: int
-    light: Light
-    color: Color | None
-    confidence: float
-    boxes: tuple[tuple[float, float, float, float], ...]
-    urgency: Level
-    meaning: Text
-    drive: Text
-    causes: tuple[Text, ...]
-    checks: tuple[Text, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
-    """One photo, answered.
-
-    Attributes:
-        photo: the photo's name as it was given.
-        findings: lamps at or above the product's thresholds; what the verdict rests on. Boxes in pixels of the
-            upright photo.
-        doubtful: lamps seen, but below their threshold.
-        listed: what the JSON lists: ``findings``, or everything down to the confidence that was asked for.
-        lamps: the findings as people read them, numbered, worst first.
-        problems: what keeps the photo from being answered well.
-        answers: question id -> answer id, as the driver gave them.
-        fixes: similar past fixes, best first.
-        no_fixes: why the archive could not be asked, if so.
-        timings: milliseconds per step.
-    """
-
-    photo: str
-    kind: Kind
-    width: int
-    height: int
-    findings: Detections
-    doubtful: Detections
-    listed: Detections
-    lamps: tuple[Lamp, ...]
-    quality: Quality
-    problems: tuple[Problem, ...]
-    verdict: Verdict
-    answers: Mapping[str, str] = field(default_factory=dict)
-    fixes: tuple[Hit, ...] = ()
-    no_fixes: Text | None = None
-    timings: Mapping[str, float] = field(default_factory=dict)
-
-    def to_json(self, lang: Lang = "zh") -> dict[str, Any]:
-        """The diagnosis as the JSON contract spells it."""
-        return {
-            "photo": self.photo,
-            "kind": self.kind,
-            "findings": [found.to_json() for found in self.listed],
-            "severity": None,  # only an accident has one
-            "verdict": self.verdict.level,
-            "advice": [line.in_(lang) for line in self.verdict.advice],
-            "fixes": [{"case_id": hit.case.case_id, "score": round(float(hit.score), 4)} for hit in self.fixes],
-            "error": None,
-        }
-
-
-def error_json(photo: str, error: UserError, lang: Lang = "zh") -> dict[str, Any]:
-    """The line for a photo that gives no diagnosis."""
-    sentence = error.text.in_(lang)
-    return {
-        "photo": photo,
-        "kind": "other",
-        "findings": [],
-        "severity": None,
-        "verdict": "unsure",
-        "advice": [sentence],
-        "fixes": [],
-        "error": sentence,
-    }
-
-
 class Advisor:
     """Opens photos, looks for lamps, judges, and finds similar fixes. Every part is loaded when it is first needed.
 
     Safe to share between threads.
     """
 
-    def __init__(self, home: Path, detector: LampDetector | None = None) -> None:
+    def __init__(self, home: Path, detector: LampDetector | None = None, reader: TextReader | None = None) -> None:
         self.home = home
         self._detector = detector
+        self._reader = reader
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, home: Path | None = None, *, detector: LampDetector | None = None) -> Advisor:
+    def open(
+        cls, home: Path | None = None, *, detector: LampDetector | None = None, reader: TextReader | None = None
+    ) -> Advisor:
         """An advisor that writes into ``home`` (default: ``YANGCHE_HOME``, else the user's data folder)."""
-        return cls(home or Settings.read().home, detector)
+        return cls(home or Settings.read().home, detector, reader)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -157,13 +88,28 @@ class Advisor:
 
     @property
     def detector(self) -> LampDetector:
-        """The detector that was given, else the one in ``models/``."""
+        """The detector that was given, else the one promoted in ``home``, else the one in ``models/``."""
         with self._lock:
             if self._detector is None:
+                from models import current_folder
                 from vision.detector import OnnxDetector
 
-                self._detector = OnnxDetector.load()
+                self._detector = OnnxDetector.load(current_folder("lights", self.home))
             return self._detector
+
+    @property
+    def reader(self) -> TextReader:
+        """The reader that was given, else RapidOCR.
+
+        Raises:
+            ReadingError: if it can't be loaded on this machine.
+        """
+        with self._lock:
+            if self._reader is None:
+                from vision.reading import RapidReader
+
+                self._reader = RapidReader.load()
+            return self._reader
 
     @property
     def searcher(self) -> Searcher:
@@ -182,6 +128,7 @@ class Advisor:
         answers: Mapping[str, str] | None = None,
         confidence: float | None = None,
         name: str | None = None,
+        text: bool = False,
     ) -> Diagnosis:
         """Look at one photo.
 
@@ -190,6 +137,7 @@ class Advisor:
             answers: question id -> answer id; unknown ones are ignored.
             confidence: list everything down to this confidence; the verdict is not touched by it.
             name: what to call the photo; default: the path as given.
+            text: read what is written on the cluster too, which takes three times as long (see ``read``).
 
         Raises:
             PhotoError: if the photo can't be read.
@@ -200,42 +148,60 @@ class Advisor:
         photo = source if isinstance(source, Photo) else open_photo(source)
         quality = measure_quality(photo.rgb)
         clock.tick("open")
-        everything, cluster = self._look(photo.rgb, confidence)
+        seen, cluster = self._look(photo.rgb, confidence)
         clock.tick("detect")
-        everything = self._colored(photo.rgb, everything)
-        sure = np.array([d.confidence >= self.detector.threshold(d.label) for d in everything], bool)
-        findings = everything.where(sure)
-        doubtful = self._doubts(findings, everything.where(~sure))
+        seen = self._colored(photo.rgb, seen)
         clock.tick("color")
-        problems = _problems(quality, findings, doubtful, cluster)
-        verdict, known = self._judge(findings, doubtful, problems, answers or {})
-        lamps = _lamps(findings, verdict, self.catalogue)
-        clock.tick("verdict")
-        fixes, no_fixes = self._similar(lamps)
-        clock.tick("search")
-        return Diagnosis(
+        concluded = self._concluded(seen, Detections.empty(), quality, cluster, answers or {}, confidence)
+        clock.tick("advice")
+        diagnosis = Diagnosis(
             photo=name if name is not None else str(source) if isinstance(source, Path | str) else photo.name,
-            kind="dashboard" if cluster or len(findings) else "other",
             width=photo.width,
             height=photo.height,
-            findings=findings,
-            doubtful=doubtful,
-            listed=findings if confidence is None else everything.above(confidence),
-            lamps=lamps,
+            cluster=cluster,
             quality=quality,
-            problems=problems,
-            verdict=verdict,
-            answers=known,
-            fixes=fixes,
-            no_fixes=no_fixes,
+            floor=confidence,
             timings=clock.done(),
+            **concluded,
+        )
+        return self.read(diagnosis, photo.rgb) if text else diagnosis
+
+    def read(self, diagnosis: Diagnosis, rgb: Rgb) -> Diagnosis:
+        """The same photo with what is written on its cluster: lamps that are words, messages, the odometer.
+
+        Only where a cluster was seen. A reader that can't be loaded is no error: ``no_text`` says why.
+        """
+        from knowledge.words import merge, understand
+
+        if diagnosis.cluster is None:
+            return replace(diagnosis, text_read=True)
+        clock = _Clock()
+        wide = [d.box for d in diagnosis.seen if d.confidence >= SPOT_FROM and _is_wide(d.box)]
+        try:
+            reading = understand(self.reader.read(rgb, diagnosis.cluster, wide[:SPOTS]))
+        except UserError as error:
+            return replace(diagnosis, no_text=error.text)
+        clock.tick("text")
+        mere = diagnosis.seen.where(diagnosis.seen.confidence < MERE)
+        words = merge(diagnosis.seen.above(MERE), reading.lamps)
+        seen = words + mere.where([all(_iou(d.box, word.box) < SAME_PLACE for word in reading.lamps) for d in mere])
+        concluded = self._concluded(
+            seen, self._told(reading.messages), diagnosis.quality, diagnosis.cluster, diagnosis.answers, diagnosis.floor
+        )
+        return replace(
+            diagnosis,
+            messages=reading.messages,
+            mileage_km=reading.mileage_km,
+            text_read=True,
+            timings={**diagnosis.timings, **clock.done("text")},
+            **concluded,
         )
 
     def rejudge(self, diagnosis: Diagnosis, answers: Mapping[str, str]) -> Diagnosis:
         """The same photo with other answers; nothing is detected anew."""
-        verdict, known = self._judge(diagnosis.findings, diagnosis.doubtful, diagnosis.problems, answers)
-        lamps = _lamps(diagnosis.findings, verdict, self.catalogue)
-        return replace(diagnosis, verdict=verdict, answers=known, lamps=lamps)
+        both = diagnosis.findings + diagnosis.told
+        verdict, known = self._judge(both, diagnosis.doubtful, diagnosis.problems, answers)
+        return replace(diagnosis, verdict=verdict, answers=known, lamps=group_lamps(both, verdict, self.catalogue))
 
     def annotate(self, diagnosis: Diagnosis, rgb: Rgb, lang: Lang = "zh") -> Image.Image:
         """The photo with its findings drawn in, numbered as in ``diagnosis.lamps``.
@@ -257,14 +223,58 @@ class Advisor:
         ]
         return annotate(rgb, marks)
 
-    def _look(self, rgb: Rgb, confidence: float | None) -> tuple[Detections, bool]:
-        """All lamps that may matter, and whether an instrument cluster was seen."""
+    def _concluded(
+        self,
+        seen: Detections,
+        told: Detections,
+        quality: Quality,
+        cluster: Box | None,
+        answers: Mapping[str, str],
+        floor: float | None,
+    ) -> dict[str, Any]:
+        """Those fields of a diagnosis that follow from what was seen and read."""
+        sure = np.array([d.confidence >= self.detector.threshold(d.label) for d in seen], bool)
+        findings = seen.where(sure)
+        told = told.where([d.label not in findings.labels for d in told])
+        both = findings + told
+        doubtful = self._doubts(both, seen.where(~sure))
+        problems = _problems(quality, both, doubtful, cluster is not None)
+        verdict, known = self._judge(both, doubtful, problems, answers)
+        lamps = group_lamps(both, verdict, self.catalogue)
+        fixes, no_fixes = self._similar(lamps)
+        return {
+            "kind": "dashboard" if cluster or len(both) else "other",
+            "seen": seen,
+            "findings": findings,
+            "told": told,
+            "doubtful": doubtful,
+            "listed": findings if floor is None else seen.above(floor),
+            "lamps": lamps,
+            "problems": problems,
+            "verdict": verdict,
+            "answers": known,
+            "fixes": fixes,
+            "no_fixes": no_fixes,
+        }
+
+    def _told(self, messages: Sequence[Message]) -> Detections:
+        """Lights that messages name, each in its usual colour: the words of a message may have any."""
+        told = []
+        for message in messages:
+            if message.light is not None:
+                color = self.catalogue.lights[message.light].usual_color
+                told.append(Detection(message.light, message.box, message.confidence, color))
+            if message.stop:
+                told.append(Detection(STOP_LIGHT, message.box, message.confidence, "red"))
+        return Detections.of(told)
+
+    def _look(self, rgb: Rgb, confidence: float | None) -> tuple[Detections, Box | None]:
+        """All lamps that may matter, and the box of the instrument cluster if one was seen."""
         thresholds = [self.detector.threshold(label) for label in self.catalogue.lights]
         floor = min([DOUBTFUL * min(thresholds), *([] if confidence is None else [confidence])])
         seen = self.detector.detect(rgb, floor=max(floor, 0.001))
-        is_cluster = np.array([label == CLUSTER for label in seen.labels], bool)
-        sure = seen.confidence >= self.detector.threshold(CLUSTER)
-        return seen.where(~is_cluster), bool((is_cluster & sure).any())
+        clusters = [d.box for d in seen if d.label == CLUSTER and d.confidence >= self.detector.threshold(CLUSTER)]
+        return seen.where([label != CLUSTER for label in seen.labels]), clusters[0] if clusters else None
 
     def _colored(self, rgb: Rgb, seen: Detections) -> Detections:
         """Each lamp with the colour that the pixels show, else the colour that it usually has."""
@@ -316,6 +326,10 @@ class Advisor:
             return (), error.text
 
 
+def _is_wide(box: Box) -> bool:
+    return box[2] - box[0] >= 1.2 * (box[3] - box[1])
+
+
 def _as_findings(seen: Detections) -> list[Finding]:
     return [Finding(found.label, found.color, found.confidence) for found in seen]
 
@@ -342,36 +356,6 @@ def _problems(quality: Quality, findings: Detections, doubtful: Detections, clus
     return tuple(problems)
 
 
-def _lamps(findings: Detections, verdict: Verdict, catalogue: Catalogue) -> tuple[Lamp, ...]:
-    """Findings of one light in one colour become one lamp; the worst come first, then the surest."""
-    groups: dict[tuple[str, Color | None], list[Detection]] = {}
-    for found in findings:
-        groups.setdefault((found.label, found.color), []).append(found)
-    reasons = {(reason.id, reason.color): reason for reason in verdict.reasons if reason.kind == "light"}
-    lamps = []
-    for (label, color), places in groups.items():
-        light = catalogue.lights.get(label, catalogue.lights[OTHER])
-        usual = light.meaning(color)
-        # A lamp that the verdict only doubts, such as one in a colour that it never has, has no reason.
-        reason = reasons.get((label, color))
-        lamps.append(
-            Lamp(
-                number=0,
-                light=light,
-                color=color,
-                confidence=max(place.confidence for place in places),
-                boxes=tuple(place.box for place in places),
-                urgency=reason.urgency if reason else "unsure",
-                meaning=reason.meaning if reason else usual.meaning,
-                drive=reason.drive if reason else usual.drive,
-                causes=usual.causes,
-                checks=usual.checks,
-            )
-        )
-    lamps.sort(key=lambda lamp: (WORST_FIRST.index(lamp.urgency), -lamp.confidence))
-    return tuple(replace(lamp, number=number) for number, lamp in enumerate(lamps, start=1))
-
-
 def _iou(a: Sequence[float], b: Sequence[float]) -> float:
     """Intersection over union of two boxes."""
     width = min(a[2], b[2]) - max(a[0], b[0])
@@ -394,5 +378,5 @@ class _Clock:
         self._steps[step] = 1000 * (now - self._last)
         self._last = now
 
-    def done(self) -> dict[str, float]:
-        return {**self._steps, "total": 1000 * (time.perf_counter() - self._start)}
+    def done(self, total: str = "total") -> dict[str, float]:
+        return {**self._steps, total: 1000 * (time.perf_counter() - self._start)}

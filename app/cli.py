@@ -5,29 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextvars import ContextVar
-from enum import StrEnum
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app import training_cli
+from app.options import JsonOption, LangOption, console, fail, language_of, print_json, speak, spoken, user_error
 from app.settings import Settings
 from app.texts import say
-from knowledge.text import LANGS, Lang, UserError
+from knowledge.text import Lang, UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from app.advisor import Advisor, Diagnosis, Rgb
     from knowledge.search import Hit
-
-
-class _Language(StrEnum):
-    zh = "zh"
-    en = "en"
-
 
 app = typer.Typer(
     name="yangche",
@@ -41,20 +33,7 @@ archive_app = typer.Typer(help="维修案例库 / The archive of past fixes.", n
 catalogue_app = typer.Typer(help="指示灯目录 / The catalogue of lights.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(archive_app, name="archive")
 app.add_typer(catalogue_app, name="catalogue")
-
-
-def _speak(chosen: _Language | None) -> _Language | None:
-    """Remembers --lang for sentences that are said outside a command."""
-    _chosen.set(chosen)
-    return chosen
-
-
-_chosen: ContextVar[_Language | None] = ContextVar("chosen", default=None)
-LangOption = Annotated[
-    _Language | None,
-    typer.Option("--lang", callback=_speak, is_eager=True, help="输出语言 / Language of the output."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="每行一个 JSON / One JSON object a line.")]
+training_cli.add_to(app)
 
 
 def main() -> None:
@@ -62,14 +41,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # Chinese must print whatever the locale says
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    _chosen.set(None)
+    speak(None)
     try:
         status = app(standalone_mode=False)
     except UserError as error:
-        print(error.text.in_(_language(_chosen.get())), file=sys.stderr)
+        print(error.text.in_(spoken()), file=sys.stderr)
         sys.exit(1)
     except (KeyboardInterrupt, typer.Abort):
-        print(say("cli.stopped", _language(_chosen.get())), file=sys.stderr)
+        print(say("cli.stopped", spoken()), file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # the reader, such as head, has had enough
         sys.stderr.close()
@@ -96,35 +75,39 @@ def diagnose(
         list[str] | None,
         typer.Option(metavar="QUESTION=ANSWER", help="回答问题，可多次 / Answer a question; repeatable."),
     ] = None,
+    text: Annotated[
+        bool, typer.Option("--text/--no-text", help="读仪表上的文字 / Read the words on the cluster.")
+    ] = True,
 ) -> None:
     """看照片，给建议。 / Read the lit lamps in photos and give advice."""
     from app.advisor import Advisor, error_json
 
-    language = _language(lang)
+    language = language_of(lang)
     if confidence is not None and not 0 <= confidence <= 1:
-        _fail(say("cli.bad_confidence", language, given=confidence), status=2)
+        fail(say("cli.bad_confidence", language, given=confidence), status=2)
     advisor = Advisor.open()
     answers = _answers(answer or [], advisor, language)
     pictures = _Pictures(out)
     failed = False
     for photo in photos:
         try:
-            diagnosis, picture = _diagnose_one(advisor, photo, language, confidence, answers, pictures)
-            if diagnosis.no_fixes is not None:
-                print(diagnosis.no_fixes.in_(language), file=sys.stderr)
+            diagnosis, picture = _diagnose_one(advisor, photo, language, confidence, answers, pictures, text)
+            for missing in (diagnosis.no_fixes, diagnosis.no_text):
+                if missing is not None:
+                    print(missing.in_(language), file=sys.stderr)
             if as_json:
-                _print_json(diagnosis.to_json(language))
+                print_json(diagnosis.to_json(language))
             else:
                 from app.report import print_diagnosis
 
-                print_diagnosis(_console(), diagnosis, language, picture)
+                print_diagnosis(console(), diagnosis, language, picture)
         except Exception as caught:  # one photo must not stop the others
             if isinstance(caught, BrokenPipeError):
                 raise
             failed = True
             error = caught if isinstance(caught, UserError) else _unexpected(caught)
             if as_json:
-                _print_json(error_json(photo, error, language))
+                print_json(error_json(photo, error, language))
             else:
                 print(f"{photo}: {error.text.in_(language)}", file=sys.stderr)
     if failed:
@@ -146,9 +129,9 @@ def search(
     lang: LangOption = None,
 ) -> None:
     """查相似的维修案例。 / Find similar past fixes."""
-    language = _language(lang)
+    language = language_of(lang)
     if (query is None) == (queries is None):
-        _fail(say("cli.query_or_file", language), status=2)
+        fail(say("cli.query_or_file", language), status=2)
     from app.advisor import Advisor
 
     rows = [{"query_id": "", "query": query or ""}] if queries is None else list(_read_queries(queries, language))
@@ -164,7 +147,7 @@ def search(
         if as_json:
             from app.report import hit_json
 
-            _print_json({**row, "hits": [hit_json(hit, language) for hit in hits]})
+            print_json({**row, "hits": [hit_json(hit, language) for hit in hits]})
         else:
             _print_hits(hits, language, row["query"] if queries else None)
     if failed:
@@ -181,7 +164,7 @@ def archive_init(
 
     home = Settings.read().home
     cases = Archive.init(home, empty=empty).stats()["cases"]
-    print(say("cli.archive_ready", _language(lang), cases=cases, home=home))
+    print(say("cli.archive_ready", language_of(lang), cases=cases, home=home))
 
 
 @archive_app.command("import")
@@ -193,14 +176,14 @@ def archive_import(
     """导入案例。 / Import cases; refused rows are told with their line and reason."""
     from knowledge.archive import Archive
 
-    language = _language(lang)
+    language = language_of(lang)
     report = Archive.open(Settings.read().home).import_file(file)
     refused = [{"line": row.line, "reason": row.reason.in_(language)} for row in report.refused]
     if report.ignored:
         print(say("cli.ignored", language, columns=", ".join(report.ignored)), file=sys.stderr)
     counts = {"taken": report.taken, "updated": report.updated, "unchanged": report.unchanged}
     if as_json:
-        _print_json({**counts, "refused": refused})
+        print_json({**counts, "refused": refused})
         return
     for row in refused:
         print(say("cli.refused", language, **row))
@@ -215,7 +198,7 @@ def archive_export(
     from knowledge.archive import Archive
 
     cases = Archive.open(Settings.read().home).export_file(file)
-    print(say("cli.exported", _language(lang), cases=cases, path=file))
+    print(say("cli.exported", language_of(lang), cases=cases, path=file))
 
 
 @archive_app.command("stats")
@@ -225,9 +208,9 @@ def archive_stats(as_json: JsonOption = False, lang: LangOption = None) -> None:
 
     stats = Archive.open(Settings.read().home).stats()
     if as_json:
-        _print_json(stats)
+        print_json(stats)
     else:
-        print(say("cli.cases", _language(lang), **stats))
+        print(say("cli.cases", language_of(lang), **stats))
 
 
 @app.command()
@@ -242,7 +225,7 @@ def web(
     from app.server import serve
 
     settings = Settings.read()
-    language = _language(lang)
+    language = language_of(lang)
 
     def ready(address: str) -> None:
         print(say("cli.serving", language, address=address), flush=True)
@@ -266,11 +249,11 @@ def bench(
 
     figures = measure(photos or [], cases)
     if as_json:
-        _print_json(figures)
+        print_json(figures)
     else:
         from app.report import print_bench
 
-        print_bench(_console(), figures, _language(lang))
+        print_bench(console(), figures, language_of(lang))
 
 
 @catalogue_app.command("check")
@@ -282,7 +265,7 @@ def catalogue_check(lang: LangOption = None) -> None:
     print(
         say(
             "cli.catalogue_good",
-            _language(lang),
+            language_of(lang),
             lights=len(known.lights),
             rules=len(known.rules),
             questions=len(known.questions),
@@ -291,12 +274,18 @@ def catalogue_check(lang: LangOption = None) -> None:
 
 
 def _diagnose_one(
-    advisor: Advisor, name: str, lang: Lang, confidence: float | None, answers: dict[str, str], pictures: _Pictures
+    advisor: Advisor,
+    name: str,
+    lang: Lang,
+    confidence: float | None,
+    answers: dict[str, str],
+    pictures: _Pictures,
+    text: bool,
 ) -> tuple[Diagnosis, Path | None]:
     from vision.photo import open_photo
 
     photo = open_photo(Path(name))
-    diagnosis = advisor.diagnose(photo, answers=answers, confidence=confidence, name=name)
+    diagnosis = advisor.diagnose(photo, answers=answers, confidence=confidence, name=name, text=text)
     return diagnosis, pictures.write(advisor, diagnosis, photo.rgb, lang)
 
 
@@ -319,7 +308,7 @@ class _Pictures:
             advisor.annotate(diagnosis, rgb, lang).convert("RGB").save(path, "JPEG", quality=90)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise _user_error("cli.cannot_write", path=path, error=reason) from error
+            raise user_error("cli.cannot_write", path=path, error=reason) from error
         self.taken.add(path)
         return path
 
@@ -327,11 +316,11 @@ class _Pictures:
 def _print_hits(hits: list[Hit], lang: Lang, title: str | None) -> None:
     from app.report import print_hits
 
-    console = _console()
+    out = console()
     if title is not None:
-        console.rule(title)
+        out.rule(title)
     if hits:
-        print_hits(console, hits, lang)
+        print_hits(out, hits, lang)
     else:
         print(say("cli.no_hits", lang))
 
@@ -341,18 +330,18 @@ def _answers(given: list[str], advisor: Advisor, lang: Lang) -> dict[str, str]:
     for pair in given:
         question, equals, answer = (part.strip() for part in pair.partition("="))
         if not equals:
-            _fail(say("cli.bad_answer", lang, given=pair), status=2)
+            fail(say("cli.bad_answer", lang, given=pair), status=2)
         known = advisor.catalogue.questions
         if question not in known or answer not in known[question].answers:
             ways = [f"{question}={key}" for key in known[question].answers] if question in known else list(known)
-            _fail(say("cli.unknown_answer", lang, given=pair, known=", ".join(ways)), status=2)
+            fail(say("cli.unknown_answer", lang, given=pair, known=", ".join(ways)), status=2)
         answers[question] = answer
     return answers
 
 
 def _read_queries(path: Path, lang: Lang) -> Iterator[dict[str, str]]:
     if not path.is_file():
-        _fail(say("cli.no_file", lang, path=path))
+        fail(say("cli.no_file", lang, path=path))
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -361,39 +350,11 @@ def _read_queries(path: Path, lang: Lang) -> Iterator[dict[str, str]]:
                 row = json.loads(line)
                 yield {"query_id": str(row.get("query_id", number)), "query": str(row["query"])}
             except (ValueError, KeyError, AttributeError):
-                _fail(say("cli.bad_query_line", lang, path=path, line=number))
-
-
-def _language(chosen: _Language | None) -> Lang:
-    return LANGS[LANGS.index(chosen.value)] if chosen else Settings.read().lang
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-def _print_json(line: dict[str, Any]) -> None:
-    text = json.dumps(line, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a file name that is no UTF-8
-        text = json.dumps(line)
-    print(text, flush=True)
+                fail(say("cli.bad_query_line", lang, path=path, line=number))
 
 
 def _unexpected(error: Exception) -> UserError:
-    return _user_error("cli.unexpected", error=type(error).__name__)
-
-
-def _user_error(key: str, **values: object) -> UserError:
-    return UserError(say(key, "zh", **values), say(key, "en", **values))
-
-
-def _fail(sentence: str, status: int = 1) -> NoReturn:
-    print(sentence, file=sys.stderr)
-    raise typer.Exit(status)
+    return user_error("cli.unexpected", error=type(error).__name__)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,11 @@ def working(lang: Lang) -> str:
     return f'<p class="yc-working" role="status"><span class="yc-dot"></span>{_t("page.working", lang)}</p>'
 
 
+def reading(lang: Lang) -> str:
+    """What stands there while the words on the cluster are read."""
+    return f'<p class="yc-working" role="status"><span class="yc-dot"></span>{_t("page.reading", lang)}</p>'
+
+
 def error(sentence: str) -> str:
     """One sentence: what is wrong and what to do."""
     return f'<p class="yc-error" role="alert">{escape(sentence)}</p>'
@@ -92,9 +97,23 @@ def cards(diagnosis: Diagnosis, lang: Lang) -> str:
         f"{_t('part.together', lang)}</p><p>{_w(rule.meaning, lang)}</p></article>"
         for rule in rules
     ) + "".join(card(lamp, lang) for lamp in diagnosis.lamps)
+    read = written(diagnosis, lang)
     if not inside:
-        return f'<p class="yc-quiet">{_t("part.no_lamps", lang)}</p>'
-    return f'<section><h2>{_t("part.lamps", lang)}</h2><div class="yc-cards">{inside}</div></section>'
+        return f'<p class="yc-quiet">{_t("part.no_lamps", lang)}</p>{read}'
+    return f'<section><h2>{_t("part.lamps", lang)}</h2><div class="yc-cards">{inside}</div></section>{read}'
+
+
+def written(diagnosis: Diagnosis, lang: Lang) -> str:
+    """What stands on the screens, the mileage, or why text could not be read."""
+    from app.report import message_line
+
+    lines = [escape(message_line(diagnosis, message, lang)) for message in diagnosis.messages]
+    if diagnosis.mileage_km is not None:
+        lines.append(escape(say("part.mileage", lang, km=diagnosis.mileage_km)))
+    if lines:
+        items = "".join(f"<li>{line}</li>" for line in lines)
+        return f'<section class="yc-written"><h2>{_t("part.messages", lang)}</h2><ul>{items}</ul></section>'
+    return f'<p class="yc-quiet">{_w(diagnosis.no_text, lang)}</p>' if diagnosis.no_text else ""
 
 
 def card(lamp: Lamp, lang: Lang) -> str:

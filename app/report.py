@@ -19,6 +19,7 @@ from knowledge.text import Lang, Text
 
 if TYPE_CHECKING:
     from knowledge.search import Hit
+    from knowledge.words import Message
 
 STYLES = {"stop": "bold white on red", "soon": "bold black on yellow", "first": "bold white on blue"}
 STYLES |= {"ok": "bold white on green", "unsure": "bold white on bright_black"}
@@ -43,6 +44,12 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, lang: Lang, picture:
         _lines(console, rule.meaning.in_(lang), 6)
     for lamp in diagnosis.lamps:
         _lamp(console, lamp, lang)
+    if diagnosis.messages:
+        _section(console, say("part.messages", lang))
+        for message in diagnosis.messages:
+            _lines(console, message_line(diagnosis, message, lang), 2)
+    if diagnosis.mileage_km is not None:
+        _lines(console, say("part.mileage", lang, km=diagnosis.mileage_km), 2)
     steps = [line.in_(lang) for line in verdict.advice if line != verdict.headline]
     if steps:
         _section(console, say("part.steps", lang))
@@ -61,6 +68,15 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, lang: Lang, picture:
         console.print(Line(say("cli.annotated", lang, path=picture)), soft_wrap=True)
     console.print()
     _lines(console, say("part.limits", lang), 0, "dim")
+
+
+def message_line(diagnosis: Diagnosis, message: Message, lang: Lang) -> str:
+    """A message word for word, and the light that it names."""
+    name = next((lamp.light.name.in_(lang) for lamp in diagnosis.lamps if lamp.light.id == message.light), None)
+    if name is None:
+        return f"“{message.text}”"
+    about = say("part.names", lang, name=name)
+    return f"“{message.text}”（{about}）" if lang == "zh" else f"“{message.text}” ({about})"
 
 
 def print_hits(console: Console, hits: Sequence[Hit], lang: Lang, *, briefly: bool = False) -> None:
@@ -97,6 +113,7 @@ def print_bench(console: Console, figures: dict[str, Any], lang: Lang) -> None:
     for label, value in (
         (say("bench.diagnose", lang), f"{figures['diagnose']['p50_ms']:.0f} ms"),
         (say("bench.model", lang), f"{figures['diagnose']['model_p50_ms']:.0f} ms"),
+        (say("bench.text", lang), f"{figures['diagnose']['text_p50_ms']:.0f} ms"),
         (say("bench.search", lang, cases=figures["search"]["cases"]), f"{figures['search']['p50_ms']:.1f} ms"),
         (say("bench.start", lang), f"{figures['start_s']:.1f} s"),
         (say("bench.memory", lang), f"{figures['peak_rss_mb']:.0f} MB"),

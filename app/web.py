@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,6 +44,8 @@ class Answer:
     diagnosis: Diagnosis
     small: bytes
     asked: tuple[str, ...]
+    # The whole photo, as long as its words are still to be read.
+    unread: NDArray[np.uint8] | None = None
 
     def put(self, question: str, answer: str, advisor: Advisor) -> Answer:
         """With one question answered (or, by an empty answer, taken back)."""
@@ -69,12 +71,23 @@ class Page:
                 raise _say_error("page.no_photo")
             photo = open_photo(data)
             diagnosis = self.advisor.diagnose(photo, name="")
-            return Answer(diagnosis, _small_jpeg(photo.rgb), _asked((), diagnosis))
+            return Answer(diagnosis, _small_jpeg(photo.rgb), _asked((), diagnosis), photo.rgb)
         except UserError as error:
             return error
         except Exception:  # the page must answer whatever a photo does
             log.exception("a photo could not be worked through")
             return _say_error("page.failed")
+
+    def read(self, answer: Answer) -> Answer:
+        """With the words on the cluster; what was seen stands even if they cannot be read."""
+        if answer.unread is None:
+            return answer
+        try:
+            diagnosis = self.advisor.read(answer.diagnosis, answer.unread)
+        except Exception:  # the lamps' advice must stay whatever the words do
+            log.exception("the words of a photo could not be read")
+            return replace(answer, unread=None)
+        return replace(answer, diagnosis=diagnosis, asked=_asked(answer.asked, diagnosis), unread=None)
 
     def shown(self, answer: Answer, lang: Lang) -> dict[str, str]:
         """The HTML of each part of the answer."""
@@ -153,6 +166,7 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
         tips = gr.HTML(fragments.tips("zh"), elem_id="yc-tips")
         with gr.Column(visible=False) as result:
             parts = {"banner": gr.HTML(elem_id="yc-banner")}
+            reading = gr.HTML(elem_id="yc-reading", visible=False)
             with gr.Row():
                 with gr.Column(min_width=320):
                     parts["picture"] = gr.HTML(elem_id="yc-picture")
@@ -166,9 +180,10 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
                 parts[name] = gr.HTML(elem_id=f"yc-{name}")
 
         static = [header, tagline, language, upload, sample, tips]
-        everything = [state, status, result, upload, tips, *parts.values(), *radios]
+        everything = [state, status, reading, result, upload, tips, *parts.values(), *radios]
 
-        def answered(outcome: Answer | UserError | None, lang: Lang) -> dict[Any, Any]:
+        def answered(outcome: Answer | UserError | None, lang: Lang, settled: bool = True) -> dict[Any, Any]:
+            """``settled``: nothing more follows by itself, so that questions may be answered."""
             answer = outcome if isinstance(outcome, Answer) else None
             html = page.shown(answer, lang) if answer else {}
             return {
@@ -180,14 +195,25 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
                 upload: gr.update(label=say("page.another" if answer else "page.upload", lang), value=None),
                 tips: gr.update(visible=answer is None),
                 **{part: html.get(name, "") for name, part in parts.items()},
-                **{radio: gr.update(**page.question(answer, slot, lang)) for slot, radio in enumerate(radios)},
+                **{
+                    radio: gr.update(**page.question(answer, slot, lang), interactive=settled)
+                    for slot, radio in enumerate(radios)
+                },
             }
 
-        def look(data: bytes | None, lang: Lang) -> dict[Any, Any]:
-            return answered(page.look(data), lang)
+        def look(data: bytes | None, lang: Lang) -> Iterator[dict[Any, Any]]:
+            """Lamps first; the words on the cluster follow a second later."""
+            outcome = page.look(data)
+            if not isinstance(outcome, Answer):
+                yield answered(outcome, lang)
+                return
+            # What the page remembers meanwhile must not hold the whole photo: pages are left alone at any moment.
+            shown = answered(replace(outcome, unread=None), lang, settled=False)
+            yield {**shown, reading: gr.update(value=fragments.reading(lang), visible=True)}
+            yield {**answered(page.read(outcome), lang), reading: gr.update(visible=False)}
 
-        def look_at_sample(lang: Lang) -> dict[Any, Any]:
-            return answered(page.look(SAMPLE.read_bytes()), lang)
+        def look_at_sample(lang: Lang) -> Iterator[dict[Any, Any]]:
+            yield from look(SAMPLE.read_bytes(), lang)
 
         def answer_question(slot: int, choice: str, answer: Answer | None, lang: Lang) -> dict[Any, Any]:
             if answer is None or slot >= len(answer.asked):

@@ -122,15 +122,12 @@ class OnnxEmbedder:
     def _load(self) -> tuple[onnxruntime.InferenceSession, Tokenizer]:
         with self._lock:
             if self._loaded is None:
-                import onnxruntime
                 from tokenizers import Tokenizer
 
-                options = onnxruntime.SessionOptions()
-                options.intra_op_num_threads = THREADS
-                options.inter_op_num_threads = 1
-                options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+                from models.session import open_session
+
                 model, words = self._file(MODEL), self._file(TOKENIZER)
-                session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                session = open_session(model, THREADS, spinning=False)
                 tokenizer = Tokenizer.from_str(words.decode())
                 tokenizer.enable_truncation(self.manifest.max_tokens)
                 tokenizer.no_padding()

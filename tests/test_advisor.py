@@ -13,8 +13,9 @@ from knowledge.text import LANGS
 from vision.detections import Detection, Detections
 from vision.detector import FakeDetector
 from vision.photo import Photo, PhotoError
+from vision.reading import FakeReader, ReadingError, TextLine
 
-KEYS = ["photo", "kind", "findings", "severity", "verdict", "advice", "fixes", "error"]
+KEYS = ["photo", "kind", "findings", "severity", "verdict", "advice", "fixes", "messages", "mileage_km", "error"]
 
 
 def seen(label: str, confidence: float = 0.9, color: str | None = None, at: int = 0) -> Detection:
@@ -160,6 +161,7 @@ def test_the_line_of_a_failed_photo():
     line = error_json("x.jpg", PhotoError("坏了。", "Broken."), "en")
     assert list(line) == KEYS
     assert line == {**dict.fromkeys(KEYS), "photo": "x.jpg", "kind": "other", "findings": [], "fixes": []} | {
+        "messages": [],
         "verdict": "unsure",
         "advice": ["Broken."],
         "error": "Broken.",
@@ -187,3 +189,84 @@ def test_the_photo_is_named_as_given(home, tmp_path, photo):
     assert advisor.diagnose(Path(path)).photo == str(path)
     assert advisor.diagnose(path.read_bytes()).photo == ""
     assert (advisor.diagnose(path).width, advisor.diagnose(path).height) == (1280, 720)
+
+
+CLUSTER_SEEN = Detection("cluster", (50.0, 100.0, 1200.0, 700.0), 0.9)
+
+
+def line(text: str, color: str | None = None, at: int = 0) -> TextLine:
+    """A line of text; ``at`` counts places down a column."""
+    return TextLine(text, (300.0, 300.0 + 90 * at, 420.0, 324.0 + 90 * at), 0.97, color)
+
+
+@pytest.fixture
+def told(home, photo):
+    """Diagnoses the test photo with a detector and a reader that say what they are told."""
+
+    def diagnose(findings: list[Detection], lines: list[TextLine], **options: object):
+        detector = FakeDetector(Detections.of([CLUSTER_SEEN, *findings]))
+        advisor = Advisor.open(home, detector=detector, reader=FakeReader(tuple(lines)))
+        return advisor.diagnose(photo, text=True, **options)
+
+    return diagnose
+
+
+@pytest.mark.parametrize(
+    ("lines", "labels", "level"),
+    [
+        ([], (), "unsure"),
+        ([line("BRAKE", "red")], ("brake_system",), "stop"),
+        ([line("EPS", "amber")], ("power_steering",), "soon"),
+        ([line("BRAKE", "white")], (), "unsure"),  # printed, not lit
+        ([line("120", "red"), line("km/h", "red", 1)], (), "unsure"),  # numerals are no lamps
+    ],
+)
+def test_lit_words_are_findings(told, lines, labels, level):
+    diagnosis = told([], lines)
+    assert diagnosis.text_read
+    assert diagnosis.findings.labels == labels
+    assert diagnosis.verdict.level == level
+
+
+@pytest.mark.parametrize(
+    ("text", "light", "level"),
+    [
+        ("Brake system problem. See your dealer.", "brake_system", "stop"),
+        ("请检查发动机", "check_engine", "soon"),
+        ("Not Ready to Drive", None, "unsure"),
+    ],
+)
+def test_messages_count_for_the_verdict_and_are_no_findings(told, text, light, level):
+    diagnosis = told([], [line(text, "white")])
+    assert [(message.text, message.light) for message in diagnosis.messages] == [(text, light)]
+    assert diagnosis.verdict.level == level
+    assert diagnosis.to_json()["findings"] == []
+    assert diagnosis.to_json()["messages"][0]["label"] == light
+    assert [lamp.light.id for lamp in diagnosis.lamps] == ([light] if light else [])
+
+
+def test_a_message_never_doubles_a_lamp_that_was_seen(told):
+    diagnosis = told([seen("check_engine", color="amber")], [line("请检查发动机", "white")])
+    assert [lamp.light.id for lamp in diagnosis.lamps] == ["check_engine"]
+
+
+def test_words_keep_the_answers_given_and_the_list_asked_for(told):
+    answers = {"parking_brake_applied": "released_goes_out"}
+    weak = [seen("parking_brake", color="red"), seen("abs", 0.02, "amber", at=1)]
+    diagnosis = told(weak, [line("ODO 43210 km")], answers=answers, confidence=0.01)
+    assert diagnosis.answers == answers
+    assert set(diagnosis.listed.labels) == {"parking_brake", "abs"}
+    assert diagnosis.mileage_km == 43210
+    assert diagnosis.to_json()["mileage_km"] == 43210
+
+
+def test_without_a_reader_the_lamps_advice_stands(home, photo):
+    class Broken(FakeReader):
+        def read(self, rgb, region=None, spots=()):
+            raise ReadingError("读不了文字。", "No text.")
+
+    detector = FakeDetector(Detections.of([CLUSTER_SEEN, seen("oil_pressure", color="red")]))
+    diagnosis = Advisor.open(home, detector=detector, reader=Broken()).diagnose(photo, text=True)
+    assert diagnosis.verdict.level == "stop"
+    assert not diagnosis.text_read
+    assert diagnosis.no_text is not None

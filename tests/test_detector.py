@@ -1,8 +1,8 @@
-"""The detector seam: letterbox, tiles, decoding, suppression, and the shipped model itself."""
+"""The detector seam: letterbox, decoding, merging, fusion, and the shipped model itself."""
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from models import ModelError, read_manifest, sha256_of
-from vision.detections import Detection, Detections
-from vision.detector import CLUSTER, DEFAULT_FOLDER, OnnxDetector, decode, letterbox, suppress, tile_windows
+from vision.detector import CLUSTER, DEFAULT_FOLDER, Fusion, OnnxDetector, Proposals, decode, letterbox, merge
 
 SAMPLE = Path(__file__).parents[1] / "app" / "sample.jpg"
 
@@ -50,46 +49,57 @@ def test_letterbox_lies_where_ultralytics_puts_it(size: tuple[int, int]) -> None
     assert np.abs(ours.astype(int) - theirs.astype(int)).mean() < 1.0
 
 
-@pytest.mark.parametrize(("w", "h"), [(640, 640), (1600, 900), (1600, 1600), (100, 2000), (641, 640)])
-def test_tiles_cover_everything_and_overlap(w: int, h: int) -> None:
-    covered = np.zeros((h, w), int)
-    windows = tile_windows(w, h, 640, 96)
-    for x1, y1, x2, y2 in windows:
-        assert 0 <= x1 < x2 <= w
-        assert 0 <= y1 < y2 <= h
-        assert x2 - x1 <= 640
-        assert y2 - y1 <= 640
-        covered[y1:y2, x1:x2] += 1
-    assert covered.min() >= 1
-    if w > 640:
-        columns = sorted({(x1, x2) for x1, _, x2, _ in windows})
-        assert all(a[1] - b[0] >= 96 for a, b in itertools.pairwise(columns))
+@pytest.mark.parametrize(
+    ("boxes", "scores", "left"),
+    [
+        ([(0, 0, 10, 10), (1, 0, 11, 10)], [(0.9, 0), (0.8, 0.1)], [(0.9, 0.1)]),
+        ([(0, 0, 10, 10), (1, 0, 11, 10)], [(0.3, 0), (0, 0.6)], [(0.3, 0.6)]),  # one lamp taken for two classes
+        ([(0, 0, 10, 10), (5, 0, 15, 10)], [(0.9, 0), (0, 0.8)], [(0.9, 0), (0, 0.8)]),
+        ([(0, 0, 10, 10), (20, 0, 30, 10)], [(0.2, 0), (0.9, 0)], [(0.9, 0), (0.2, 0)]),
+        ([], [], []),
+    ],
+)
+def test_merge_leaves_one_proposal_a_place(boxes: list, scores: list, left: list) -> None:
+    found = Proposals(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32).reshape(-1, 2))
+    merged = merge(found)
+    assert np.allclose(merged.scores, np.array(left, np.float32).reshape(-1, 2))
+    assert (np.diff(merged.lit) <= 0).all()
 
 
 @pytest.mark.parametrize(
-    ("boxes", "left"),
+    ("scores", "named", "none", "label"),
     [
-        ([("abs", (0, 0, 10, 10), 0.9), ("abs", (1, 0, 11, 10), 0.8)], ["abs"]),
-        ([("abs", (0, 0, 10, 10), 0.9), ("tpms", (0, 0, 10, 10), 0.8)], ["abs"]),
-        ([("abs", (0, 0, 10, 10), 0.9), ("tpms", (5, 0, 15, 10), 0.8)], ["abs", "tpms"]),
-        ([("abs", (0, 0, 10, 10), 0.9), ("abs", (20, 0, 30, 10), 0.8)], ["abs", "abs"]),
-        ([(CLUSTER, (0, 0, 10, 10), 0.9), ("abs", (0, 0, 10, 10), 0.8)], [CLUSTER, "abs"]),
-        ([], []),
+        ((0.9, 0.0), (0.9, 0.1), 0.0, 0),  # both agree
+        ((0.5, 0.4), (0.1, 0.9), 0.0, 1),  # the namer knows better
+        ((0.8, 0.0), (0.4, 0.5), 0.1, 0),  # nearly a tie: the detector decides
     ],
 )
-def test_suppress(boxes: list, left: list[str]) -> None:
-    found = Detections.of([Detection(name, box, c) for name, box, c in boxes])
-    assert list(suppress(found).labels) == left
+def test_fusion_chooses_the_class(scores: tuple, named: tuple, none: float, label: int) -> None:
+    labels, sure, _ = Fusion().of(
+        np.array([scores], np.float32), np.array([named], np.float32), np.array([none], np.float32)
+    )
+    assert labels.tolist() == [label]
+    assert 0 < sure[0] < 1
+
+
+def test_a_place_that_the_namer_calls_nothing_loses_its_confidence() -> None:
+    scores = np.array([[0.9, 0.0]], np.float32)
+    lamp = Fusion().of(scores, np.array([[0.99, 0.0]], np.float32), np.array([0.01], np.float32))[1]
+    nothing = Fusion().of(scores, np.array([[0.01, 0.0]], np.float32), np.array([0.99], np.float32))[1]
+    assert nothing[0] < 0.5 < lamp[0]
+
+
+def test_an_odd_colour_leaves_a_doubt() -> None:
+    assert 0.1 < Fusion(odd=-1.5).doubted(0.8) < 0.6
 
 
 def test_decode_reads_the_exported_layout() -> None:
     raw = np.zeros((4 + 3, 5), np.float32)
     raw[:, 2] = [100, 50, 20, 10, 0.1, 0.7, 0.2]
     raw[:, 4] = [100, 50, -20, 10, 0.9, 0, 0]  # an impossible box is dropped, not shown
-    (only,) = decode(raw, ("a", "b", "c"), 0.25)
-    assert only.label == "b"
-    assert only.box == (90, 45, 110, 55)
-    assert only.confidence == pytest.approx(0.7)
+    found = decode(raw, 0.25)
+    assert found.boxes.tolist() == [[90, 45, 110, 55]]
+    assert found.scores[0] == pytest.approx([0.1, 0.7, 0.2])
 
 
 def test_the_sample_is_read(detector: OnnxDetector, sample: np.ndarray) -> None:
@@ -104,6 +114,12 @@ def test_the_sample_is_read(detector: OnnxDetector, sample: np.ndarray) -> None:
 def test_a_picture_without_a_cluster_shows_no_lamps(detector: OnnxDetector) -> None:
     sky = np.linspace(90, 220, 480, dtype=np.uint8)[:, None, None].repeat(640, 1).repeat(3, 2)
     assert not len(detector.detect(sky, floor=0.25))
+
+
+def test_without_a_namer_the_detector_names_alone(detector: OnnxDetector, sample: np.ndarray) -> None:
+    alone = replace(detector, namer=None).detect(sample, floor=0.25)
+    assert CLUSTER in alone.labels
+    assert len(alone) > 1
 
 
 @pytest.mark.parametrize("size", [(33, 40), (3000, 40), (640, 640), (1600, 2400)])
@@ -127,7 +143,7 @@ def test_manifest_belongs_to_the_files() -> None:
 def test_a_damaged_model_is_refused(harm: str, tmp_path: Path) -> None:
     folder = tmp_path / "lights"
     folder.mkdir()
-    for name in ("manifest.json", "model.onnx"):
+    for name in ("manifest.json", "model.onnx", "naming.onnx"):
         (folder / name).write_bytes((DEFAULT_FOLDER / name).read_bytes())
     if harm == "missing":
         (folder / "model.onnx").unlink()

@@ -15,8 +15,10 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = {"torch", "torchvision", "ultralytics", "transformers", "sentence_transformers", "cv2", "resvg_py", "training"}
-# Heavy distributions, as package indexes spell them.
+HEAVY = {"torch", "torchvision", "ultralytics", "transformers", "sentence_transformers", "resvg_py", "training"}
+# What reading text needs: it may be installed, and is loaded when a photo's text is read, not before.
+FOR_TEXT = {"rapidocr", "cv2", "shapely", "omegaconf", "requests"}
+# Heavy distributions, as package indexes spell them. OpenCV comes with rapidocr, in the edition that needs no screen.
 HEAVY_PACKAGES = {"torch", "torchvision", "ultralytics", "transformers", "sentence-transformers", "opencv-python"}
 
 
@@ -47,6 +49,44 @@ def loaded_after(code: str, home: Path) -> set[str]:
 )
 def test_nothing_heavy_is_loaded(code, tmp_path):
     assert loaded_after(code, tmp_path) & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import app.cli, app.advisor, app.server, app.web, app.bench, app.report",
+        "import vision.reading, knowledge.words; knowledge.words.understand(vision.reading.FakeReader().read(None))",
+        "from vision.detector import OnnxDetector; OnnxDetector.load()",
+    ],
+)
+def test_what_reads_text_is_loaded_only_to_read(code, tmp_path):
+    assert loaded_after(code, tmp_path) & FOR_TEXT == set()
+
+
+def test_reading_text_loads_nothing_else_that_is_heavy(tmp_path):
+    loaded = loaded_after("from vision.reading import RapidReader; RapidReader.load()", tmp_path)
+    assert loaded & HEAVY == set()
+    assert "cv2" in loaded
+
+
+def test_no_part_keeps_or_sends_reports(tmp_path):
+    """onnxruntime's reports over the network first land in a file below the user's home, which shows them."""
+    home, yangche = tmp_path / "user", tmp_path / "yangche"
+    home.mkdir()
+    code = (
+        "from app.advisor import Advisor; a = Advisor.open(); a.diagnose('app/sample.jpg', text=True);"
+        "a.searcher.search('engine overheats')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home), "YANGCHE_HOME": str(yangche)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(home.iterdir()) == []
 
 
 def test_importing_the_command_line_does_no_work(tmp_path):

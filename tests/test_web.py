@@ -94,6 +94,7 @@ def open_page(browser: Browser, address: str) -> Iterator[object]:
 def ask_sample(page: Page, lang: str) -> None:
     page.get_by_role("button", name=say("page.sample", lang)).click()
     page.locator(".yc-banner").wait_for()
+    page.locator("#yc-reading").wait_for(state="hidden")
 
 
 def upload(page: Page, path: Path) -> None:
@@ -150,6 +151,29 @@ def test_heic_from_a_phone_is_answered(open_page, tmp_path):
     page = open_page("en", "phone")
     upload(page, photo)
     page.locator(".yc-banner").wait_for()
+
+
+def test_lamps_stand_there_before_the_words_on_the_screen(open_page, shared, monkeypatch):
+    """Words take a second longer; meanwhile the lamps' advice is there, and questions wait."""
+    held = threading.Event()
+    read = Advisor.read
+
+    def slowly(self, diagnosis, rgb):
+        assert held.wait(60)
+        return read(self, diagnosis, rgb)
+
+    monkeypatch.setattr(Advisor, "read", slowly)
+    page = open_page("en")
+    upload(page, shared / "data" / "lights-dev" / "photos" / "p053.webp")
+    page.locator(".yc-banner").wait_for()
+    assert page.locator("#yc-reading").inner_text() == say("page.reading", "en")
+    assert page.locator(".yc-written").count() == 0
+    assert all(radio.is_disabled() for radio in page.locator(".yc-question input:visible").all())
+    held.set()
+    page.locator(".yc-written").wait_for()
+    assert "Not Ready to Drive" in page.locator(".yc-written").inner_text()
+    assert page.locator("#yc-reading").count() == 0 or not page.locator("#yc-reading").is_visible()
+    assert page.locator(".yc-question input:enabled").count() >= 1
 
 
 def test_the_language_can_be_switched_under_an_answer(open_page):

@@ -1,7 +1,8 @@
 """Finds lit lamps in a photo: the detector seam, its onnxruntime implementation, and a fake for tests.
 
-Lamps are small (11 to 45 pixels in a phone photo), so the detector looks twice: once at the whole photo made small,
-to find the instrument cluster, then at the cluster at high resolution, in overlapping tiles where it is large.
+Lamps are small (11 to 45 pixels in a phone photo), so there are three looks: at the whole photo made small, to find
+the instrument cluster; at the cluster alone, enlarged, to find places where a lamp may be lit; and at each of these
+places in the photo's own resolution, to name it (``vision.naming``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image
 
 from vision.color import lamp_color
 from vision.detections import Detection, Detections
+from vision.naming import NONE, OnnxNamer
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -27,8 +29,9 @@ CLUSTER = "cluster"  # pseudo class: the instrument cluster itself, never a find
 PAD = 114  # Ultralytics' letterbox grey
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "models" / "lights"
 
-# What a colour that a lamp never has leaves of its confidence. Not nothing: a doubt must stay visible.
-ODD_COLOR = 0.3
+FLOOR = 0.002  # proposals that the detector gives less than this are not looked at
+MOST = 32  # places in one photo that are named, the surest ones
+STRIDE = 32  # the model's input sides are multiples of it
 COLOR_FROM = 0.08  # below this nothing looks at a finding's colour, and measuring it takes a millisecond
 
 Rgb = NDArray[np.uint8]
@@ -86,24 +89,6 @@ def letterbox(rgb: Rgb, size: tuple[int, int]) -> tuple[Rgb, float, tuple[int, i
     return out, scale, (left, top)
 
 
-def tile_windows(w: int, h: int, tile: int, overlap: int) -> list[Window]:
-    """Windows of at most ``tile`` x ``tile`` pixels that cover w x h, neighbours sharing at least ``overlap``."""
-
-    def starts(length: int) -> list[int]:
-        if length <= tile:
-            return [0]
-        count = -(-(length - overlap) // (tile - overlap))
-        return [round(i * (length - tile) / (count - 1)) for i in range(count)]
-
-    return [(x, y, min(x + tile, w), min(y + tile, h)) for y in starts(h) for x in starts(w)]
-
-
-def _holds(region: Window, found: Detection) -> bool:
-    """Whether the middle of a finding lies in a region."""
-    x, y = (found.box[0] + found.box[2]) / 2, (found.box[1] + found.box[3]) / 2
-    return region[0] <= x <= region[2] and region[1] <= y <= region[3]
-
-
 def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     """Intersection over union of boxes (n, 4) and (m, 4), shape (n, m)."""
     low = np.maximum(a[:, None, :2], b[None, :, :2])
@@ -113,28 +98,52 @@ def iou_matrix(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.flo
     return np.asarray(inter / np.maximum(area_a[:, None] + area_b[None] - inter, 1e-9), np.float32)
 
 
-def suppress(found: Detections, iou: float = 0.5, across: float = 0.7) -> Detections:
-    """Non-maximum suppression: of boxes that overlap by ``iou`` within a class, or by ``across`` between classes,
-    the most confident stays. Two different lamps never share a place, so the second rule costs nothing."""
-    if not len(found):
-        return found
-    overlap = iou_matrix(found.boxes, found.boxes)
-    labels = np.array(found.labels)
-    keep = np.zeros(len(found), bool)
-    for i in range(len(found)):  # best first, as Detections guarantees
-        rivals = np.flatnonzero(keep[:i])
-        limit = np.where(labels[rivals] == labels[i], iou, across)
-        cluster = (labels[rivals] == CLUSTER) != (labels[i] == CLUSTER)
-        keep[i] = not ((overlap[i, rivals] > limit) & ~cluster).any()
-    return found.where(keep)
+@dataclass(frozen=True)
+class Proposals:
+    """Places where a lamp may be lit: ``boxes`` (n, 4) in pixels, ``scores`` (n, classes), a probability per class."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def take(self, chosen: NDArray[np.generic]) -> Proposals:
+        """Those with the given indices, or for which a mask is true."""
+        return Proposals(self.boxes[chosen], self.scores[chosen])
+
+    @property
+    def lit(self) -> NDArray[np.float32]:
+        """How sure it is that something is lit there, whatever it is, shape (n,)."""
+        return np.asarray(self.scores.max(axis=1), np.float32) if len(self) else np.zeros(0, np.float32)
+
+
+def merge(found: Proposals, most: int = 1000, iou: float = 0.5) -> Proposals:
+    """One proposal a place, at most ``most``, surest first: those that overlap a surer one give it their scores.
+
+    Two lamps never share a place, but the model may take one for two classes.
+    """
+    order = np.argsort(-found.lit, kind="stable")
+    boxes, scores = found.boxes[order], found.scores[order].copy()
+    overlap = iou_matrix(boxes, boxes) > iou
+    free = np.ones(len(order), bool)
+    kept = []
+    for i in range(len(order)):
+        if not free[i]:
+            continue
+        same = overlap[i] & free
+        scores[i] = scores[same].max(axis=0)
+        free &= ~overlap[i]
+        kept.append(i)
+    return Proposals(boxes[kept[:most]], scores[kept[:most]])
 
 
 @dataclass
 class OnnxDetector:
-    """A YOLO head exported to ONNX, run by onnxruntime on the CPU.
+    """A YOLO head exported to ONNX, run by onnxruntime on the CPU, and a classifier for what it finds.
 
-    The model takes float32 (n, 3, side, side) RGB in 0..1 and gives (n, 4 + classes, anchors): centre x, centre y,
-    width, height in input pixels, then one probability per class.
+    The model takes float32 (1, 3, height, width), multiples of 32, RGB in 0..1, and gives (1, 4 + classes, anchors):
+    centre x, centre y, width, height in input pixels, then one probability per class.
     """
 
     session: onnxruntime.InferenceSession
@@ -142,8 +151,9 @@ class OnnxDetector:
     thresholds: Mapping[str, float]
     side: int
     view_width: int
-    overlap: int = 96
     colors: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    namer: OnnxNamer | None = None
+    fusion: Fusion = field(default_factory=lambda: Fusion())
     session_ms: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))  # one figure a photo
 
     @classmethod
@@ -153,23 +163,24 @@ class OnnxDetector:
         Raises:
             ModelError: if the files are absent or not the ones that the manifest was written for.
         """
-        import onnxruntime
-
         from models import read_manifest
+        from models.session import open_session
 
         manifest = read_manifest(folder or DEFAULT_FOLDER)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(manifest.verified(), options, providers=["CPUExecutionProvider"])
+        session = open_session(manifest.verified(), threads)
+        namer = None
+        if manifest.naming is not None:
+            part = manifest.naming
+            namer = OnnxNamer.load(manifest.verified(part.file), part.classes, part.side, threads)
         return cls(
             session=session,
             classes=tuple(manifest.classes),
             thresholds=manifest.thresholds,
             side=manifest.side,
             view_width=manifest.view_width,
-            overlap=manifest.overlap,
             colors=manifest.colors,
+            namer=namer,
+            fusion=Fusion(**manifest.fusion),
         )
 
     def threshold(self, label: str) -> float:
@@ -178,89 +189,163 @@ class OnnxDetector:
 
     def detect(self, rgb: Rgb, floor: float = 0.01) -> Detections:
         """As ``Detector.detect``. Appends the milliseconds spent inside onnxruntime to ``session_ms``."""
-        spent: list[float] = []
+        cluster, places, spent = self.propose(rgb)
+        named = None
+        if self.namer is not None and len(places):
+            named, milliseconds = self.namer.timed(rgb, [tuple(box) for box in places.boxes.tolist()])
+            spent += milliseconds
+        self.session_ms.append(spent)
+        lamps = self._named(places, named)
+        found = [*([cluster] if cluster else []), *(self._colored(rgb, d) for d in lamps)]
+        return Detections.of([d for d in found if d.confidence >= floor])
+
+    def propose(self, rgb: Rgb, most: int = MOST) -> tuple[Detection | None, Proposals, float]:
+        """The cluster, the places where a lamp may be lit, and the milliseconds spent inside onnxruntime."""
         h, w = rgb.shape[:2]
-        first = suppress(self._look(rgb, [(0, 0, w, h)], floor, spent))
-        clusters = [d for d in first if d.label == CLUSTER]
-        region = self._region(clusters, w, h)
-        lamps = self._close_up(rgb, region, floor, spent)
+        small, scale, offset = letterbox(rgb, (self.side, self.side))
+        first, spent = self._look(small)
+        first = self._moved(first, scale, offset, (0, 0, w, h))
+        cluster = self._cluster(first)
+        region = self._region(cluster, w, h)
+        close, more = self._close_up(rgb, region)
         # Of the first look's lamps only those count that the close look could not see; its boxes are coarse.
-        outside = [d for d in first if d.label != CLUSTER and not _holds(region, d)]
-        self.session_ms.append(sum(spent))
-        found = [*clusters[:1], *(self._colored(rgb, d) for d in (*lamps, *outside))]
-        return suppress(Detections.of([d for d in found if d.confidence >= floor]))
+        middle = (first.boxes[:, :2] + first.boxes[:, 2:]) / 2
+        outside = (middle < region[:2]).any(axis=1) | (middle > region[2:]).any(axis=1)
+        lamps = np.array([name != CLUSTER for name in self.classes])
+        both = Proposals(
+            np.concatenate([close.boxes, first.boxes[outside]]), np.concatenate([close.scores, first.scores[outside]])
+        )
+        both = Proposals(both.boxes, both.scores * lamps)
+        return cluster, merge(both.take(np.argsort(-both.lit)[: 8 * most]), most), spent + more
+
+    def _named(self, places: Proposals, named: NDArray[np.float32] | None) -> list[Detection]:
+        if not len(places):
+            return []
+        if named is None or self.namer is None:
+            labels, confidence = places.scores.argmax(axis=1), places.lit
+        else:
+            columns = [self.namer.classes.index(name) if name in self.namer.classes else -1 for name in self.classes]
+            by_name = np.where(np.array(columns) >= 0, named[:, columns], 0)
+            labels, confidence, _ = self.fusion.of(places.scores, by_name, named[:, self.namer.classes.index(NONE)])
+        boxes = [tuple(box) for box in places.boxes.tolist()]
+        return [
+            Detection(self.classes[label], box, float(sure))
+            for label, box, sure in zip(labels, boxes, confidence, strict=True)
+        ]
 
     def _colored(self, rgb: Rgb, found: Detection) -> Detection:
         """The finding with the colour of its pixels; less sure if such a lamp is never lit in that colour.
 
         The white pump beside a fuel gauge and the blue glow of a dial are no lamps.
         """
-        if found.label == CLUSTER or found.confidence < COLOR_FROM:
+        if found.confidence < COLOR_FROM:
             return found
         color = lamp_color(rgb, found.box)
         usual = self.colors.get(found.label)
-        known = color is None or usual is None or color in usual
-        return replace(found, color=color, confidence=found.confidence * (1 if known else ODD_COLOR))
+        if color is None or usual is None or color in usual:
+            return replace(found, color=color)
+        return replace(found, color=color, confidence=self.fusion.doubted(found.confidence))
+
+    def _cluster(self, first: Proposals) -> Detection | None:
+        """The surest cluster of the first look."""
+        if CLUSTER not in self.classes or not len(first):
+            return None
+        sure = first.scores[:, self.classes.index(CLUSTER)]
+        best = int(sure.argmax())
+        x1, y1, x2, y2 = first.boxes[best].tolist()
+        return Detection(CLUSTER, (x1, y1, x2, y2), float(sure[best]))
 
     @staticmethod
-    def _region(clusters: Sequence[Detection], w: int, h: int) -> Window:
+    def _region(cluster: Detection | None, w: int, h: int) -> Window:
         """Where to look closely: around the cluster if one was seen, else everywhere."""
-        if not clusters or clusters[0].confidence < 0.4:
+        if cluster is None or cluster.confidence < 0.4:
             return 0, 0, w, h
-        x1, y1, x2, y2 = clusters[0].box
+        x1, y1, x2, y2 = cluster.box
         mx, my = 0.08 * (x2 - x1), 0.15 * (y2 - y1)
         return max(0, int(x1 - mx)), max(0, int(y1 - my)), min(w, int(x2 + mx)), min(h, int(y2 + my))
 
-    def _close_up(self, rgb: Rgb, region: Window, floor: float, spent: list[float]) -> Detections:
+    def _close_up(self, rgb: Rgb, region: Window) -> tuple[Proposals, float]:
+        """The model on a region of the photo, brought to ``view_width``; boxes in pixels of the photo."""
         x1, y1, x2, y2 = region
         w, h = x2 - x1, y2 - y1
+        # No higher than a square, so that an upright photo without a cluster costs no more than others.
         scale = self.view_width / max(w, h)
         size = max(1, round(w * scale)), max(1, round(h * scale))
-        view = np.asarray(Image.fromarray(rgb[y1:y2, x1:x2]).resize(size, Image.Resampling.BILINEAR))
-        windows = tile_windows(size[0], size[1], self.side, self.overlap)
-        found = self._look(view, windows, floor, spent)
-        if not len(found):
-            return found
-        found = suppress(found.where([label != CLUSTER for label in found.labels]))
-        boxes = found.boxes / np.float32(scale) + np.array([x1, y1, x1, y1], np.float32)
-        return Detections(boxes, found.confidence, found.labels, found.colors)
+        fitted = -(-size[0] // STRIDE) * STRIDE, -(-size[1] // STRIDE) * STRIDE
+        view = np.full((fitted[1], fitted[0], 3), PAD, np.uint8)
+        inner = Image.fromarray(np.ascontiguousarray(rgb[y1:y2, x1:x2])).resize(size, Image.Resampling.BILINEAR)
+        view[: size[1], : size[0]] = np.asarray(inner)
+        found, milliseconds = self._look(view)
+        return self._moved(found, scale, (0, 0), region), milliseconds
 
-    def _look(self, rgb: Rgb, windows: Sequence[Window], floor: float, spent: list[float]) -> Detections:
-        """Run the model on windows of a picture; boxes come back in pixels of that picture."""
-        found: list[Detection] = []
-        h, w = rgb.shape[:2]
-        for x1, y1, x2, y2 in windows:
-            tile, scale, (left, top) = letterbox(rgb[y1:y2, x1:x2], (self.side, self.side))
-            raw, milliseconds = self.run(tile)
-            spent.append(milliseconds)
-            for d in decode(raw, self.classes, floor):
-                a, b, c, e = ((v - o) / scale for v, o in zip(d.box, (left, top, left, top), strict=True))
-                a, b, c, e = max(0.0, a) + x1, max(0.0, b) + y1, min(x2 - x1, c) + x1, min(y2 - y1, e) + y1
-                # A box cut by a tile's inner edge is seen whole by the neighbour.
-                cut = (a <= x1 + 1 and x1 > 0) or (b <= y1 + 1 and y1 > 0) or (c >= x2 - 1 and x2 < w)
-                if cut or (e >= y2 - 1 and y2 < h) or c - a < 2 or e - b < 2:
-                    continue
-                found.append(Detection(d.label, (a, b, c, e), d.confidence))
-        return Detections.of(found)
+    @staticmethod
+    def _moved(found: Proposals, scale: float, offset: tuple[int, int], region: Window) -> Proposals:
+        """From pixels of a model input to pixels of the photo, clipped to the region it shows."""
+        x1, y1, x2, y2 = region
+        boxes = (found.boxes - np.array([*offset, *offset], np.float32)) / np.float32(scale)
+        boxes = (boxes + np.array([x1, y1, x1, y1], np.float32)).clip([x1, y1, x1, y1], [x2, y2, x2, y2])
+        seen = (boxes[:, 2:] - boxes[:, :2] >= 2).all(axis=1)
+        return Proposals(boxes[seen].astype(np.float32), found.scores[seen])
 
-    def run(self, tile: Rgb) -> tuple[NDArray[np.float32], float]:
-        """The bare model on one letterboxed picture: its raw output, and the milliseconds that it took."""
-        tensor = np.ascontiguousarray(tile.transpose(2, 0, 1)[None], np.float32) / 255
+    def _look(self, view: Rgb) -> tuple[Proposals, float]:
+        raw, milliseconds = self.run(view)
+        return decode(raw), milliseconds
+
+    def run(self, view: Rgb) -> tuple[NDArray[np.float32], float]:
+        """The bare model on one picture with sides that are multiples of 32: raw output, and milliseconds taken."""
+        tensor = np.ascontiguousarray(view.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
         started = time.perf_counter()
         (out,) = self.session.run(None, {self.session.get_inputs()[0].name: tensor})
         return np.asarray(out[0], np.float32), (time.perf_counter() - started) * 1000
 
 
-def decode(raw: NDArray[np.float32], classes: Sequence[str], floor: float, most: int = 300) -> list[Detection]:
-    """The exported head's (4 + classes, anchors) as findings in input pixels, best class per anchor, after NMS."""
-    scores = raw[4:].max(axis=0)
-    picked = np.flatnonzero(scores >= floor)
-    picked = picked[np.argsort(-scores[picked])][: 4 * most]
-    if not len(picked):
-        return []
+@dataclass(frozen=True)
+class Fusion:
+    """How what the detector and the namer say becomes one confidence, fitted by ``training.calibrate``.
+
+    The class is the one for which log(namer) + ``prior`` x log(detector's share) is highest: two witnesses who mostly
+    err on different lamps. Then logit = bias + lit * logit(detector) + named * logit(class) + odd, the last only for a
+    lamp in a colour that it never has: not so much that the doubt becomes invisible.
+    """
+
+    bias: float = 0.0
+    lit: float = 0.5
+    named: float = 0.5
+    odd: float = -1.5
+    prior: float = 0.5
+
+    def doubted(self, confidence: float) -> float:
+        """What a colour that a lamp never has leaves of its confidence."""
+        logit = float(_logit(np.array([confidence], np.float32))[0]) + self.odd
+        return float(1 / (1 + np.exp(-logit)))
+
+    def of(
+        self, scores: NDArray[np.float32], named: NDArray[np.float32], none: NDArray[np.float32]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
+        """Class indices (n,), confidences (n,), and how sure the class is by both (n,).
+
+        From the detector's (n, classes), the namer's (n, classes) and its probability (n,) that nothing is lit there.
+        """
+        share = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-6)
+        weight = (named + 1e-3) * (share + 0.02) ** self.prior
+        labels = weight.argmax(axis=1)
+        rows = np.arange(len(labels))
+        sure = weight[rows, labels] / weight.sum(axis=1) * (1 - none)
+        logit = self.bias + self.lit * _logit(scores.max(axis=1)) + self.named * _logit(sure)
+        return labels, np.asarray(1 / (1 + np.exp(-logit)), np.float32), sure
+
+
+def _logit(p: NDArray[np.float32]) -> NDArray[np.float32]:
+    p = np.clip(p, 1e-4, 1 - 1e-4)
+    return np.asarray(np.log(p / (1 - p)), np.float32)
+
+
+def decode(raw: NDArray[np.float32], floor: float = FLOOR, most: int = 600) -> Proposals:
+    """The exported head's (4 + classes, anchors) as proposals in input pixels, surest first, not yet merged."""
+    best = raw[4:].max(axis=0)
+    picked = np.flatnonzero(best >= floor)
+    picked = picked[np.argsort(-best[picked])][:most]
     cx, cy, w, h = raw[:4, picked]
     boxes = np.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], axis=1)
     sane = np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > boxes[:, :2] + 0.5).all(axis=1)
-    names = tuple(classes[i] for i in raw[4:, picked].argmax(axis=0)[sane])
-    found = Detections(boxes[sane], np.clip(scores[picked][sane], 0, 1), names)
-    return list(suppress(found))[:most]
+    return Proposals(boxes[sane].astype(np.float32), raw[4:, picked].T[sane].clip(0, 1).astype(np.float32))
