@@ -26,7 +26,8 @@ from vision.naming import NONE
 
 app = typer.Typer(help=__doc__, add_completion=False)
 
-REAL_WEIGHT = 6.0  # what a place in a real photo counts against one in a rendered photo
+REAL_WEIGHT = 20.0  # what a place in a real photo counts against one in a rendered photo
+LEAST_ODD = -2.5  # what a colour may take away: a colour is misread now and then, and the doubt must stay visible
 STIFFNESS = 0.05  # of the ridge that keeps the fit of few photos from extremes
 
 
@@ -87,7 +88,9 @@ def measured(detector: OnnxDetector, truth: Truth, fusion: Fusion) -> Places:
     named = namer.name(truth.rgb, boxes)
     columns = [namer.classes.index(name) if name in namer.classes else -1 for name in detector.classes]
     by_name = np.where(np.array(columns) >= 0, named[:, columns], 0)
-    labels, _, sure = fusion.of(places.scores, by_name, named[:, namer.classes.index(NONE)])
+    shares = fusion.shares(places.scores, by_name)
+    labels = shares.argmax(axis=1)
+    lit, sure = fusion.logits(places.scores, shares, named[:, namer.classes.index(NONE)])
     overlap = iou_matrix(places.boxes, truth.boxes) if len(truth.boxes) else np.zeros((len(boxes), 0), np.float32)
     inputs, right = [], []
     taken: set[int] = set()
@@ -100,8 +103,7 @@ def measured(detector: OnnxDetector, truth: Truth, fusion: Fusion) -> Places:
         taken.update(int(j) for j in hits[:1])
         color = lamp_color(truth.rgb, boxes[i])
         odd = color is not None and name in detector.colors and color not in detector.colors[name]
-        p = np.clip([places.scores[i].max(), sure[i]], 1e-4, 1 - 1e-4)
-        inputs.append([1.0, *np.log(p / (1 - p)), float(odd)])
+        inputs.append([1.0, float(lit[i]), float(sure[i]), float(odd)])
         right.append(bool(hits))
     return Places(truth.name, np.array(inputs).reshape(-1, 4), np.array(right, bool))
 
@@ -119,7 +121,7 @@ def fit(places: Sequence[Places], prior: float) -> Fusion:
         bend = (x * (weight * p * (1 - p))[:, None]).T @ x + STIFFNESS * np.eye(len(at))
         at = at - np.linalg.solve(bend, slope)
     bias, lit, named, odd = (round(float(v), 4) for v in at)
-    return Fusion(bias=bias, lit=lit, named=named, odd=min(odd, 0.0), prior=prior)
+    return Fusion(bias=bias, lit=lit, named=named, odd=min(max(odd, LEAST_ODD), 0.0), prior=prior)
 
 
 def _weight(places: Places) -> float:
@@ -177,6 +179,7 @@ def main(
 ) -> None:
     """Fit, write the result into the manifest, print the reliability on real photos."""
     from models import read_manifest
+    from training.lights import write_manifest
 
     detector = OnnxDetector.load(folder)
     choose = Fusion(prior=prior)
@@ -193,7 +196,7 @@ def main(
     figures = {**manifest.figures, "reliability": {"rows": rows, "ece": round(float(error), 4)}}
     fields = {name: getattr(fusion, name) for name in ("bias", "lit", "named", "odd", "prior")}
     manifest = manifest.model_copy(update={"fusion": fields, "figures": figures, "thresholds": thresholds()})
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_manifest(folder, manifest)
     typer.echo(json.dumps({"fusion": fields, "ece": figures["reliability"]["ece"]}))
     for row in rows:
         typer.echo(json.dumps(row))

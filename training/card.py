@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from models import Manifest
@@ -27,12 +28,12 @@ file.
 {pictures}
 
 {measured}
-
+{more}
 ## Limits
 
 - The figures come from few photos and carry wide margins. A photo of a kind that is not among them may do worse.
 - Lamps smaller than about 10 pixels, behind reflections, or half hidden are missed. Words as lamps (BRAKE, EPS) are
-  read by shape only.
+  read by `vision/reading.py` besides, not by these models.
 - A lamp that it does not see is not proof that none is lit: the verdict never says "ok" because nothing was found.
 """
 
@@ -94,6 +95,43 @@ def _measured(manifest: Manifest) -> str:
     )
 
 
+def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(_value(cell) for cell in line) + " |" for line in lines)
+
+
+def _more(figures: dict[str, Any]) -> str:
+    """What else was measured: each part stands only where its command has been run."""
+    parts = []
+    rows: list[tuple[Any, ...]]
+    if at := figures.get("at_thresholds"):
+        rows = [(key, value) for key, value in at.items() if value is not None]
+        parts.append("## At the product's thresholds\n\nThe same photos.\n\n" + _table(("figure", "value"), rows))
+    if errors := figures.get("errors"):
+        rows = [(e["photo"], e["lamp"], e["said"], "-" if e["confidence"] is None else e["confidence"]) for e in errors]
+        parts.append(
+            "## Remaining errors\n\n`-` as the lamp is a false alarm, `-` as what was said is a miss.\n\n"
+            + _table(("photo", "lamp", "said", "confidence"), rows)
+        )
+    if compared := figures.get("compared"):
+        keys = tuple(key for key in compared[0] if key not in ("way", "photos"))
+        rows = [(row["way"], row["photos"], *(row[key] for key in keys)) for row in compared]
+        parts.append(
+            "## One stage or two\n\n`python -m training.compare`, without the reading of words. Rendered photos say "
+            "nothing about real ones.\n\n" + _table(("way", "photos", *keys), rows)
+        )
+    if reliable := figures.get("reliability"):
+        rows = [(f"{r['from']} to {r['to']}", r["findings"], r["confidence"], r["right"]) for r in reliable["rows"]]
+        parts.append(
+            "## What a confidence means\n\n`python -m training.calibrate`; a fit without it judged each photo; "
+            f"expected calibration error {reliable['ece']}.\n\n"
+            + _table(("confidence", "findings", "mean confidence", "share right"), rows)
+        )
+    if int8 := figures.get("int8"):
+        parts.append("## INT8\n\n" + int8)
+    return "\n" + "\n\n".join(parts) + "\n" if parts else ""
+
+
 def model_card(manifest: Manifest) -> str:
     """The card as Markdown."""
     told = {key: value for key, value in manifest.training.items() if key not in ("args", "rendered")}
@@ -106,4 +144,5 @@ def model_card(manifest: Manifest) -> str:
         training="\n".join(f"- {key}: {value}" for key, value in told.items()),
         pictures=_RENDERED if manifest.training.get("rendered", True) else _OWN,
         measured=_measured(manifest),
+        more=_more(manifest.figures),
     )

@@ -230,7 +230,7 @@ def draw_cluster(rng: Generator, labels: Sequence[str] = tuple(LAMP_COLORS)) -> 
     ink = float(rng.uniform(0.3, 0.85))
     c.ink = (ink, ink, ink)
     hues: list[RGB] = [(1, 1, 1), (0.8, 0.9, 1.0), (1, 0.03, 0.02), (1, 0.35, 0.05), (0.1, 0.3, 1), (0.2, 1, 0.4)]
-    hue = hues[int(rng.choice(6, p=[0.5, 0.2, 0.12, 0.08, 0.06, 0.04]))]
+    hue = hues[int(rng.choice(6, p=[0.42, 0.16, 0.18, 0.11, 0.09, 0.04]))]
     c.light = scaled(
         hue, float(np.exp(rng.uniform(np.log(0.02), np.log(1.3)))) if not digital else rng.uniform(0.4, 1.2)
     )

@@ -19,6 +19,7 @@ from models import read_manifest
 from training.calibrate import Truth as Photo
 from training.calibrate import labelled, rendered
 from training.evaluate import Seen, Truth, measure
+from training.lights import write_manifest
 from vision.detector import DEFAULT_FOLDER, OnnxDetector
 
 app = typer.Typer(help=__doc__, add_completion=False)
@@ -73,7 +74,7 @@ def main(
         typer.echo(json.dumps(row))
     manifest = read_manifest(folder)
     manifest = manifest.model_copy(update={"figures": {**manifest.figures, "compared": rows}})
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_manifest(folder, manifest)
 
 
 if __name__ == "__main__":

@@ -300,6 +300,34 @@ def measure(seen: Sequence[Seen], threshold: Callable[[str], float]) -> dict[str
     }
 
 
+def errors_in(labels: Path, predictions: Path, threshold: Callable[[str], float]) -> dict[str, Any]:
+    """What ``yangche diagnose --json`` got wrong at the product's thresholds, and its figures there.
+
+    Raises:
+        DataError: if the labels cannot be read.
+    """
+    found: dict[str, tuple[Detection, ...]] = {}
+    for line in predictions.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found[Path(row["photo"]).name] = tuple(
+            Detection(f["label"], _box(f["box"]), f["confidence"], f["color"]) for f in row["findings"]
+        )
+    seen = [Seen(s.path, s.truths, found.get(s.path.name, ())) for s in read_samples(labels)]
+    figures = measure(seen, threshold)
+    errors = []
+    for pair in match(seen, with_class=False, keep=lambda d: d.confidence >= threshold(d.label)):
+        row = {"photo": pair.seen.path.name}
+        if pair.truth is None and pair.found is not None:
+            errors.append({**row, "lamp": "-", "said": pair.found.label, "confidence": round(pair.found.confidence, 2)})
+        elif pair.truth is not None and pair.found is None:
+            errors.append({**row, "lamp": pair.truth.label, "said": "-", "confidence": None})
+        elif pair.truth is not None and pair.found is not None and pair.truth.label != pair.found.label:
+            said, sure = pair.found.label, round(pair.found.confidence, 2)
+            errors.append({**row, "lamp": pair.truth.label, "said": said, "confidence": sure})
+    served = {key: figures[key] for key in ("recall", "precision", "red_recall")}
+    return {"errors": errors, "at_thresholds": served}
+
+
 def evaluate(
     detector: Detector, samples: Sequence[Sample], progress: Callable[[Iterable[Any]], Iterable[Any]] = iter
 ) -> Report:

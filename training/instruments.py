@@ -127,6 +127,14 @@ def dial(c: Canvas, cx: float, cy: float, r: float, rng: Generator, digital: boo
         c.stamp(mask, cx + r * 0.66 * np.cos(a), cy + r * 0.66 * np.sin(a), size, c.ink, c.light)
     unit = ["km/h", "x1000rpm", "1/min", "mph", "r/min"][int(rng.integers(5))]
     c.stamp(words(unit, rng, 32), cx, cy - r * 0.38, size * 0.6, c.ink, scaled(c.light, 0.8))
+    for _ in range(int(rng.integers(0, 3))):  # words that are printed on the dial and are no lamps
+        text = _PRINTED[int(rng.integers(len(_PRINTED)))]
+        a = float(rng.uniform(0, 2 * np.pi))
+        at = (cx + r * 0.45 * np.cos(a), cy + r * 0.45 * np.sin(a))
+        c.stamp(words(text, rng, 32), *at, size * float(rng.uniform(0.4, 0.7)), c.ink, scaled(c.light, 0.8))
+
+
+_PRINTED = ("READY", "OFF", "ECO", "POWER", "CHARGE", "FUEL", "TEMP", "HYBRID", "SPORT", "UNLEADED FUEL ONLY", "P", "D")
 
 
 def gauge(c: Canvas, cx: float, cy: float, r: float, rng: Generator) -> None:

@@ -75,7 +75,7 @@ LAMP_COLORS: dict[str, dict[str, float]] = {
     "bulb_failure": {"amber": 0.95, "red": 0.05},
     "service": {"amber": 0.8, "red": 0.1, "white": 0.1},
     "ev_fault": {"amber": 0.6, "red": 0.4},
-    "low_fuel": {"amber": 0.95, "red": 0.05},
+    "low_fuel": {"amber": 0.97, "red": 0.03},
     "washer_fluid": {"amber": 0.9, "blue": 0.1},
     "door_open": {"red": 0.9, "amber": 0.05, "white": 0.05},
     "hood_open": {"red": 0.7, "amber": 0.3},

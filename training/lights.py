@@ -147,10 +147,19 @@ def record(
     score: Annotated[Path, typer.Option(help="Output of score_lights.py --json")],
     source: Annotated[str, typer.Option(help="Which photos these were")],
     command: Annotated[str, typer.Option(help="The command that made the figures")],
+    labels: Annotated[Path | None, typer.Option(help="labels.json of these photos, for the table of errors")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Output of yangche diagnose --json on them")] = None,
     folder: Annotated[Path, typer.Option(help="Model folder")] = DEFAULT_FOLDER,
 ) -> None:
     """Write measured figures into the manifest, and the model card from it."""
     write_figures(folder, json.loads(score.read_text(encoding="utf-8")), source, command)
+    if labels is not None and predictions is not None:
+        from training.evaluate import errors_in
+
+        manifest = Manifest.model_validate_json((folder / "manifest.json").read_text(encoding="utf-8"))
+        thresholds = manifest.thresholds
+        rows = errors_in(labels, predictions, lambda label: thresholds.get(label, thresholds["default"]))
+        write_manifest(folder, manifest.model_copy(update={"figures": {**manifest.figures, **rows}}))
 
 
 def write_figures(folder: Path, score: dict[str, Any], source: str, command: str) -> None:
@@ -158,8 +167,12 @@ def write_figures(folder: Path, score: dict[str, Any], source: str, command: str
     path = folder / "manifest.json"
     manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     figures = {**manifest.figures, "source": source, "command": command, "real_photos": score}
-    manifest = manifest.model_copy(update={"figures": figures})
-    path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_manifest(folder, manifest.model_copy(update={"figures": figures}))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a model's manifest, and its card from it, so that both always agree."""
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(model_card(manifest), encoding="utf-8")
 
 

@@ -31,6 +31,7 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "models" / "lights"
 
 FLOOR = 0.002  # proposals that the detector gives less than this are not looked at
 MOST = 32  # places in one photo that are named, the surest ones
+SECOND = 0.35  # a second name this probable against the first is said as a doubt
 STRIDE = 32  # the model's input sides are multiples of it
 COLOR_FROM = 0.08  # below this nothing looks at a finding's colour, and measuring it takes a millisecond
 
@@ -222,16 +223,41 @@ class OnnxDetector:
         if not len(places):
             return []
         if named is None or self.namer is None:
-            labels, confidence = places.scores.argmax(axis=1), places.lit
+            labels, confidence, second = places.scores.argmax(axis=1), places.lit, []
         else:
             columns = [self.namer.classes.index(name) if name in self.namer.classes else -1 for name in self.classes]
             by_name = np.where(np.array(columns) >= 0, named[:, columns], 0)
-            labels, confidence, _ = self.fusion.of(places.scores, by_name, named[:, self.namer.classes.index(NONE)])
+            share = self.fusion.shares(places.scores, by_name)
+            none = named[:, self.namer.classes.index(NONE)]
+            labels, confidence = self.fusion.of(places.scores, share, none)
+            second = self._second_readings(places, share, labels, confidence)
         boxes = [tuple(box) for box in places.boxes.tolist()]
-        return [
-            Detection(self.classes[label], box, float(sure))
-            for label, box, sure in zip(labels, boxes, confidence, strict=True)
-        ]
+        first = zip(labels, boxes, confidence, strict=True)
+        return [*(Detection(self.classes[label], box, float(sure)) for label, box, sure in first), *second]
+
+    def _second_readings(
+        self,
+        places: Proposals,
+        share: NDArray[np.float32],
+        labels: NDArray[np.intp],
+        confidence: NDArray[np.float32],
+    ) -> list[Detection]:
+        """The next best name of lamps that could nearly as well be another one: doubts, always below the threshold.
+
+        A ringed ! that is taken for a ringed P must leave a doubt.
+        """
+        rows = np.arange(len(labels))
+        rest = share.copy()
+        rest[rows, labels] = 0
+        other = rest.argmax(axis=1)
+        ratio = rest[rows, other] / np.maximum(share[rows, labels], 1e-6)
+        found = []
+        for i in np.flatnonzero(ratio >= SECOND):
+            x1, y1, x2, y2 = places.boxes[i].tolist()
+            name = self.classes[other[i]]
+            sure = min(float(confidence[i] * ratio[i]), 0.99 * self.threshold(name))
+            found.append(Detection(name, (x1, y1, x2, y2), sure))
+        return found
 
     def _colored(self, rgb: Rgb, found: Detection) -> Detection:
         """The finding with the colour of its pixels; less sure if such a lamp is never lit in that colour.
@@ -319,20 +345,29 @@ class Fusion:
         logit = float(_logit(np.array([confidence], np.float32))[0]) + self.odd
         return float(1 / (1 + np.exp(-logit)))
 
-    def of(
-        self, scores: NDArray[np.float32], named: NDArray[np.float32], none: NDArray[np.float32]
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]:
-        """Class indices (n,), confidences (n,), and how sure the class is by both (n,).
+    def shares(self, scores: NDArray[np.float32], named: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How probable each class is if a lamp is lit, by detector and namer: (n, classes), rows add up to 1."""
+        seen = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-6)
+        weight = (named + 1e-3) * (seen + 0.02) ** self.prior
+        return np.asarray(weight / weight.sum(axis=1, keepdims=True), np.float32)
 
-        From the detector's (n, classes), the namer's (n, classes) and its probability (n,) that nothing is lit there.
+    def of(
+        self, scores: NDArray[np.float32], shares: NDArray[np.float32], none: NDArray[np.float32]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Class indices (n,) and confidences (n,).
+
+        From the detector's (n, classes), ``shares`` and the namer's probability (n,) that nothing is lit there.
         """
-        share = scores / np.maximum(scores.sum(axis=1, keepdims=True), 1e-6)
-        weight = (named + 1e-3) * (share + 0.02) ** self.prior
-        labels = weight.argmax(axis=1)
-        rows = np.arange(len(labels))
-        sure = weight[rows, labels] / weight.sum(axis=1) * (1 - none)
-        logit = self.bias + self.lit * _logit(scores.max(axis=1)) + self.named * _logit(sure)
-        return labels, np.asarray(1 / (1 + np.exp(-logit)), np.float32), sure
+        lit, named = self.logits(scores, shares, none)
+        logit = self.bias + self.lit * lit + self.named * named
+        return shares.argmax(axis=1), np.asarray(1 / (1 + np.exp(-logit)), np.float32)
+
+    @staticmethod
+    def logits(
+        scores: NDArray[np.float32], shares: NDArray[np.float32], none: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The two that count, (n,) each: that something is lit, and that it is the class chosen."""
+        return _logit(scores.max(axis=1)), _logit(shares.max(axis=1) * (1 - none))
 
 
 def _logit(p: NDArray[np.float32]) -> NDArray[np.float32]:
