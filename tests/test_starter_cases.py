@@ -38,9 +38,9 @@ def rows() -> list[Row]:
     return [json.loads(line) for line in FILE.read_text(encoding="utf-8").splitlines()]
 
 
-def test_at_least_120_rows_with_unique_ids(rows: list[Row]) -> None:
+def test_at_least_300_rows_with_unique_ids(rows: list[Row]) -> None:
     ids = [row["case_id"] for row in rows]
-    assert len(rows) >= 120
+    assert len(rows) >= 300
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"S-\d{4}", case_id) for case_id in ids)
 
