@@ -39,6 +39,11 @@ class Lamp:
     causes: tuple[Text, ...]
     checks: tuple[Text, ...]
 
+    @property
+    def percent(self) -> int:
+        """The confidence as people read it: nothing read off a photo is certain."""
+        return min(99, round(100 * self.confidence))
+
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:

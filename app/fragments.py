@@ -119,7 +119,7 @@ def written(diagnosis: Diagnosis, lang: Lang) -> str:
 def card(lamp: Lamp, lang: Lang) -> str:
     """One lamp: what it means, whether one may drive, why it may be lit, how that is checked."""
     color = _t(f"color.{lamp.color or 'unknown'}", lang)
-    certain = say("part.certain", lang, percent=round(100 * lamp.confidence))
+    certain = say("part.certain", lang, percent=lamp.percent)
     more = "".join(
         f"<h4>{_t(part, lang)}</h4>{_list(lines, lang, 'ul')}"
         for part, lines in (("part.causes", lamp.causes), ("part.checks", lamp.checks))

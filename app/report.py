@@ -128,7 +128,7 @@ def _lamp(console: Console, lamp: Lamp, lang: Lang) -> None:
         (f" {lamp.number} ", STYLES[lamp.urgency]),
         (f" {lamp.light.name.in_(lang)}", "bold"),
         f"  {color} · {say(f'urgency.{lamp.urgency}', lang)} · ",
-        (say("part.certain", lang, percent=round(100 * lamp.confidence)), "dim"),
+        (say("part.certain", lang, percent=lamp.percent), "dim"),
     )
     console.print(Line("  ") + title)
     _lines(console, lamp.meaning.in_(lang), 6)

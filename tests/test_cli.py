@@ -16,7 +16,7 @@ from app import cli
 from app.advisor import Advisor
 
 SAMPLE = Path(cli.__file__).parent / "sample.jpg"
-LINE_KEYS = ["photo", "kind", "findings", "severity", "verdict", "advice", "fixes", "error"]
+LINE_KEYS = ["photo", "kind", "findings", "severity", "verdict", "advice", "fixes", "messages", "mileage_km", "error"]
 
 
 class Ran(NamedTuple):

@@ -78,7 +78,7 @@ def fused(scores: tuple, named: tuple, none: float) -> tuple[np.ndarray, np.ndar
     [
         ((0.9, 0.0), (0.9, 0.1), 0.0, 0),  # both agree
         ((0.5, 0.4), (0.1, 0.9), 0.0, 1),  # the namer knows better
-        ((0.8, 0.0), (0.4, 0.5), 0.1, 0),  # nearly a tie: the detector decides
+        ((0.8, 0.0), (0.4, 0.5), 0.1, 1),  # the detector only finds
     ],
 )
 def test_fusion_chooses_the_class(scores: tuple, named: tuple, none: float, label: int) -> None:

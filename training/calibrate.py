@@ -174,7 +174,7 @@ EDGES = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 1.001)
 def main(
     labels: Annotated[Path, typer.Option(help="labels.json of real photos")],
     rendered_photos: Annotated[int, typer.Option("--rendered", help="Rendered photos beside them")] = 60,
-    prior: Annotated[float, typer.Option(help="Weight of the detector's own class")] = 0.3,
+    prior: Annotated[float, typer.Option(help="Weight of the detector's own class")] = 0.0,
     folder: Annotated[Path, typer.Option(help="Model folder")] = DEFAULT_FOLDER,
 ) -> None:
     """Fit, write the result into the manifest, print the reliability on real photos."""

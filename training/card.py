@@ -120,6 +120,12 @@ def _more(figures: dict[str, Any]) -> str:
             "## One stage or two\n\n`python -m training.compare`, without the reading of words. Rendered photos say "
             "nothing about real ones.\n\n" + _table(("way", "photos", *keys), rows)
         )
+    if drawings := figures.get("drawings"):
+        parts.append(
+            "## Drawings of other makers\n\n`python -m training.naming icons ICONS`: of "
+            f"{drawings['crops']} rendered lamps in drawings that nothing was trained on, the classifier alone names "
+            f"{drawings['right']:.3f} right."
+        )
     if reliable := figures.get("reliability"):
         rows = [(f"{r['from']} to {r['to']}", r["findings"], r["confidence"], r["right"]) for r in reliable["rows"]]
         parts.append(

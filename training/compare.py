@@ -43,11 +43,13 @@ def _seen(detector: OnnxDetector, photos: Iterable[Photo]) -> list[Seen]:
 
 def systems(both: OnnxDetector) -> dict[str, OnnxDetector]:
     """The ways to use the same two models."""
-    return {
+    ways = {
         "one stage: the detector names": replace(both, namer=None),
         "two stages: the classifier names": replace(both, fusion=replace(both.fusion, prior=0.0)),
-        "hybrid: both name (shipped)": both,
+        "hybrid: both name": replace(both, fusion=replace(both.fusion, prior=0.5)),
     }
+    shipped = [way for way, one in ways.items() if one.namer and one.fusion == both.fusion]
+    return {way + (" (shipped)" if way in shipped else ""): one for way, one in ways.items()}
 
 
 def table(both: OnnxDetector, sets: Mapping[str, Sequence[Photo]]) -> list[dict[str, Any]]:

@@ -225,5 +225,29 @@ def export(
     (to / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
+@app.command()
+def icons(
+    folder: Annotated[Path, typer.Argument(help="Folder with manifest.csv and drawings by class")],
+    model: Annotated[Path, typer.Option(help="Model folder; the figure goes into its manifest")] = DEFAULT_FOLDER,
+    boards: int = 6,
+) -> None:
+    """How many lamps drawn by others, which nothing was trained on, the classifier names right on rendered boards."""
+    from models import read_manifest
+    from training.lights import write_manifest
+    from training.naming_net import plain
+
+    namer = OnnxDetector.load(model).namer
+    if namer is None:
+        raise typer.BadParameter(f"{model} has no classifier of crops")
+    images, labels = icon_crops(folder, boards)
+    tensor = plain(images).transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+    (logits,) = namer.session.run(None, {namer.session.get_inputs()[0].name: tensor})
+    right = float((logits.argmax(axis=1) == labels).mean())
+    typer.echo(f"{right:.3f} of {len(labels)}")
+    manifest = read_manifest(model)
+    drawings = {"right": round(right, 3), "crops": len(labels)}
+    write_manifest(model, manifest.model_copy(update={"figures": {**manifest.figures, "drawings": drawings}}))
+
+
 if __name__ == "__main__":
     app()

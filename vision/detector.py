@@ -329,8 +329,8 @@ class OnnxDetector:
 class Fusion:
     """How what the detector and the namer say becomes one confidence, fitted by ``training.calibrate``.
 
-    The class is the one for which log(namer) + ``prior`` x log(detector's share) is highest: two witnesses who mostly
-    err on different lamps. Then logit = bias + lit * logit(detector) + named * logit(class) + odd, the last only for a
+    The class is the one for which log(namer) + ``prior`` x log(detector's share) is highest; 0 where the detector only
+    finds and the namer names, which measured best. Then logit = bias + lit * logit(detector) + named * logit(class) + odd, the last only for a
     lamp in a colour that it never has: not so much that the doubt becomes invisible.
     """
 
@@ -338,7 +338,7 @@ class Fusion:
     lit: float = 0.5
     named: float = 0.5
     odd: float = -1.5
-    prior: float = 0.5
+    prior: float = 0.0
 
     def doubted(self, confidence: float) -> float:
         """What a colour that a lamp never has leaves of its confidence."""
