@@ -198,19 +198,12 @@ def export(
     """Write naming.onnx and naming.pt beside a detector, and name them in its manifest."""
     import shutil
 
-    import torch
-
     from models import NamingPart, read_manifest, sha256_of
-    from training.naming_net import SIDE, NamingNet
+    from training.lights import write_manifest
+    from training.naming_net import SIDE, write_onnx
 
-    state = torch.load(run / "last.pt", map_location="cpu", weights_only=True)
-    net = NamingNet()
-    net.load_state_dict(state["weights"])
     onnx_file, weights = to / "naming.onnx", to / "naming.pt"
-    torch.onnx.export(
-        net.eval(), (torch.zeros(2, 3, SIDE, SIDE),), str(onnx_file), input_names=["crops"], output_names=["logits"],
-        dynamic_axes={"crops": {0: "n"}, "logits": {0: "n"}}, opset_version=17, dynamo=False,
-    )  # fmt: skip
+    seen = write_onnx(run / "last.pt", onnx_file)
     shutil.copy(run / "last.pt", weights)
     part = NamingPart(
         file=onnx_file.name,
@@ -219,10 +212,9 @@ def export(
         weights_sha256=sha256_of(weights),
         classes=list(CLASSES),
         side=SIDE,
-        training={"data": data, "command": command, "seen": state["seen"]},
+        training={"data": data, "command": command, "seen": seen},
     )
-    manifest = read_manifest(to).model_copy(update={"naming": part})
-    (to / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_manifest(to, read_manifest(to).model_copy(update={"naming": part}))
 
 
 @app.command()

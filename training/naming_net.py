@@ -216,3 +216,15 @@ def fit(
     torch.save({"weights": average, "seen": seen, "hours": hours}, run / "last.pt")
     net.load_state_dict(average)
     return net.eval()
+
+
+def write_onnx(state: Path, to: Path) -> int:
+    """Export trained weights in floating point; returns how many crops they have seen."""
+    held = torch.load(state, map_location="cpu", weights_only=True)
+    net = NamingNet(len(held["weights"]["head.bias"]))
+    net.load_state_dict(held["weights"])
+    torch.onnx.export(
+        net.eval(), (torch.zeros(2, 3, SIDE, SIDE),), str(to), input_names=["crops"], output_names=["logits"],
+        dynamic_axes={"crops": {0: "n"}, "logits": {0: "n"}}, opset_version=17, dynamo=False,
+    )  # fmt: skip
+    return int(held["seen"])

@@ -1,6 +1,6 @@
-"""Makes the INT8 version of the lights models with onnxruntime's static quantisation, and says what it costs.
+"""Makes the classifier of crops (and the detector, if asked for) INT8, by onnxruntime's static quantisation.
 
-python -m training.quantise --labels ../shared/data/lights-dev/labels.json
+python -m training.quantise --to models/lights
 
 Only convolutions are quantised (weights per channel, activations by the range that rendered photos show); the last
 layers of each head stay in floating point, since a small error there moves a box or a confidence.
@@ -9,8 +9,9 @@ layers of each head stay in floating point, since a small error there moves a bo
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from models import read_manifest, sha256_of
 from vision.detector import DEFAULT_FOLDER, OnnxDetector
+from vision.naming import crop
 
 app = typer.Typer(help=__doc__, add_completion=False)
 
@@ -86,35 +88,41 @@ def quantise(source: Path, to: Path, tensors: Iterator[NDArray[np.float32]]) -> 
 
 @app.command()
 def main(
-    source: Annotated[Path, typer.Option(help="Model folder with floating-point ONNX files")] = DEFAULT_FOLDER,
-    to: Annotated[Path, typer.Option(help="Folder for the INT8 version; a whole model folder")] = Path("work/int8"),
+    source: Annotated[Path, typer.Option(help="Model folder")] = DEFAULT_FOLDER,
+    to: Annotated[Path, typer.Option(help="Folder for the INT8 version, a whole model folder")] = Path("work/int8"),
+    detector: Annotated[bool, typer.Option(help="The detector, too: smaller, and less exact")] = False,
     shots: Annotated[int, typer.Option(help="Rendered photos for calibration")] = 24,
 ) -> None:
-    """Write a model folder whose ONNX files are INT8."""
-    import shutil
+    """Write a model folder whose classifier of crops (and detector, if asked for) is INT8."""
+    from training.lights import write_manifest
 
     manifest = read_manifest(source)
-    detector = OnnxDetector.load(source)
+    served = OnnxDetector.load(source)
     if to.resolve() != source.resolve():
         shutil.copytree(source, to, dirs_exist_ok=True)
     pictures = list(_shots(shots))
-    quantise(source / manifest.file, to / manifest.file, (_tensor(p[None]) for p in pictures))
-    update: dict[str, Any] = {"sha256": sha256_of(to / manifest.file)}
-    if manifest.naming is not None and detector.namer is not None:
-        from vision.naming import crop
+    update: dict[str, Any] = {}
+    if detector:
+        quantise(source / manifest.file, to / manifest.file, (_tensor(p[None]) for p in pictures))
+        update["sha256"] = sha256_of(to / manifest.file)
+    if manifest.naming is not None:
+        from training.naming_net import write_onnx
 
-        def crops() -> Iterator[NDArray[np.float32]]:
-            for picture in pictures:
-                boxes = detector.propose(picture)[1].boxes.tolist()
-                if boxes:
-                    yield _tensor(np.stack([crop(picture, tuple(box), detector.namer.side) for box in boxes]))  # type: ignore[union-attr]
+        with tempfile.TemporaryDirectory() as folder:
+            exact = Path(folder) / "naming.onnx"  # the one in ``source`` may be INT8 already
+            write_onnx(source / manifest.naming.weights, exact)
+            quantise(exact, to / manifest.naming.file, _crops(served, pictures, manifest.naming.side))
+        update["naming"] = manifest.naming.model_copy(update={"sha256": sha256_of(to / manifest.naming.file)})
+    write_manifest(to, manifest.model_copy(update=update))
+    typer.echo(json.dumps({file.name: file.stat().st_size for file in sorted(to.glob("*.onnx"))}))
 
-        quantise(source / manifest.naming.file, to / manifest.naming.file, crops())
-        part = manifest.naming.model_copy(update={"sha256": sha256_of(to / manifest.naming.file)})
-        update["naming"] = part
-    changed = manifest.model_copy(update=update)
-    (to / "manifest.json").write_text(changed.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    typer.echo(json.dumps({"folder": str(to), "bytes": (to / manifest.file).stat().st_size}))
+
+def _crops(served: OnnxDetector, pictures: Sequence[NDArray[np.uint8]], side: int) -> Iterator[NDArray[np.float32]]:
+    """What the detector proposes in each picture, as the classifier's input."""
+    for picture in pictures:
+        boxes = [tuple(box) for box in served.propose(picture)[1].boxes.tolist()]
+        if boxes:
+            yield _tensor(np.stack([crop(picture, box, side) for box in boxes]))
 
 
 if __name__ == "__main__":

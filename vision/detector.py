@@ -330,8 +330,8 @@ class Fusion:
     """How what the detector and the namer say becomes one confidence, fitted by ``training.calibrate``.
 
     The class is the one for which log(namer) + ``prior`` x log(detector's share) is highest; 0 where the detector only
-    finds and the namer names, which measured best. Then logit = bias + lit * logit(detector) + named * logit(class) + odd, the last only for a
-    lamp in a colour that it never has: not so much that the doubt becomes invisible.
+    finds and the namer names, which measured best. Then logit = bias + lit * logit(detector) + named * logit(class)
+    + odd, the last only for a lamp in a colour that it never has: not so much that the doubt becomes invisible.
     """
 
     bias: float = 0.0
