@@ -17,7 +17,7 @@ from app.settings import Settings
 from knowledge.catalogue import Catalogue, load_catalogue
 from knowledge.text import Lang, Text, UserError
 from knowledge.verdict import Finding, Problem, Verdict, judge
-from vision.detections import Color, Detection, Detections
+from vision.detections import Color, Detection, Detections, iou
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -184,7 +184,7 @@ class Advisor:
         clock.tick("text")
         mere = diagnosis.seen.where(diagnosis.seen.confidence < MERE)
         words = merge(diagnosis.seen.above(MERE), reading.lamps)
-        seen = words + mere.where([all(_iou(d.box, word.box) < SAME_PLACE for word in reading.lamps) for d in mere])
+        seen = words + mere.where([all(iou(d.box, word.box) < SAME_PLACE for word in reading.lamps) for d in mere])
         concluded = self._concluded(
             seen, self._told(reading.messages), diagnosis.quality, diagnosis.cluster, diagnosis.answers, diagnosis.floor
         )
@@ -292,7 +292,7 @@ class Advisor:
             if doubt.confidence < DOUBTFUL * self.detector.threshold(doubt.label):
                 return False
             return not any(
-                _iou(doubt.box, sure.box) >= SAME_PLACE and sure.confidence >= SURER * doubt.confidence
+                iou(doubt.box, sure.box) >= SAME_PLACE and sure.confidence >= SURER * doubt.confidence
                 for sure in findings
             )
 
@@ -354,16 +354,6 @@ def _problems(quality: Quality, findings: Detections, doubtful: Detections, clus
     elif not len(findings):
         problems.append("low_confidence" if len(doubtful) else "nothing_found")
     return tuple(problems)
-
-
-def _iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 class _Clock:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from knowledge.catalogue import FOLDER, LIGHT_IDS, CatalogueError
 from knowledge.phrases import Phrase, chinese_in, fold, has_chinese, same_word, words_in
-from vision.detections import Color, Detection, Detections
+from vision.detections import Color, Detection, Detections, iou
 
 if TYPE_CHECKING:
     from vision.reading import TextLine
@@ -229,7 +229,7 @@ def merge(found: Detections, words: Detections) -> Detections:
         kept = [
             seen
             for seen in kept
-            if seen not in same and not (seen.confidence < word.confidence and _iou(seen.box, word.box) >= 0.5)
+            if seen not in same and not (seen.confidence < word.confidence and iou(seen.box, word.box) >= 0.5)
         ]
         box = word.box
         for seen in same:
@@ -249,12 +249,6 @@ def _one_lamp(seen: Detection, word: Detection) -> bool:
     beside = min(a[2], b[2]) - max(a[0], b[0]) >= 0.5 * min(a[2] - a[0], b[2] - b[0])
     gap = b[1] - a[3]
     return beside and b[3] > a[1] and gap <= 0.75 * (a[3] - a[1])
-
-
-def _iou(a: Box, b: Box) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    inter = max(0.0, width) * max(0.0, height)
-    return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
 
 def _around(boxes: Sequence[Box]) -> Box:

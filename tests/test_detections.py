@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from vision.detections import Color, Detection, Detections
+from vision.detections import Color, Detection, Detections, iou
 
 OIL = Detection("oil_pressure", (10.0, 20.0, 30.0, 40.0), 0.9, "red")
 ENGINE = Detection("check_engine", (50.0, 20.0, 70.5, 40.25), 0.5, "amber")
@@ -108,3 +108,16 @@ def test_json() -> None:
     }
     (found,) = Detections.of([Detection("abs", (0.04, 1.26, 2, 3), 0.123456)])
     assert found.to_json() == {"label": "abs", "box": [0.0, 1.3, 2.0, 3.0], "confidence": 0.1235, "color": None}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "share"),
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 10), 1.0),
+        ((0, 0, 10, 10), (5, 0, 15, 10), 1 / 3),
+        ((0, 0, 10, 10), (10, 0, 20, 10), 0.0),
+        ((0, 0, 10, 10), (2, 2, 4, 4), 0.04),
+    ],
+)
+def test_iou(a: tuple, b: tuple, share: float) -> None:
+    assert iou(a, b) == pytest.approx(share)

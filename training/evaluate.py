@@ -15,7 +15,7 @@ from typing import Any
 
 from knowledge.catalogue import load_catalogue
 from training.yolo import DataError, DataSet, read_labels
-from vision.detections import Detection
+from vision.detections import Detection, iou
 from vision.detector import CLUSTER, Detector
 from vision.photo import PhotoError, open_photo
 
@@ -158,15 +158,6 @@ def look(
         )
         seen.append(Seen(sample.path, truths, tuple(detector.detect(photo.rgb, FLOOR))))
     return seen, unread
-
-
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union."""
-    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    inter = w * h
-    return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
 
 
 def match(seen: Iterable[Seen], with_class: bool, keep: Callable[[Detection], bool] = lambda _: True) -> Iterator[Pair]:

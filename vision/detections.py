@@ -13,6 +13,15 @@ Color = Literal["red", "amber", "green", "blue", "white"]
 COLORS: tuple[Color, ...] = get_args(Color)
 
 
+def iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Intersection over union of two boxes x1, y1, x2, y2."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
 @dataclass(frozen=True)
 class Detection:
     """One finding. ``box`` is (x1, y1, x2, y2) in pixels of the upright photo."""
