@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from models import ModelError, read_manifest, sha256_of
+from vision.detections import Detection
 from vision.detector import CLUSTER, DEFAULT_FOLDER, Fusion, OnnxDetector, Proposals, decode, letterbox, merge
 
 SAMPLE = Path(__file__).parents[1] / "app" / "sample.jpg"
@@ -134,6 +135,23 @@ def test_the_sample_is_read(detector: OnnxDetector, sample: np.ndarray) -> None:
 def test_a_picture_without_a_cluster_shows_no_lamps(detector: OnnxDetector) -> None:
     sky = np.linspace(90, 220, 480, dtype=np.uint8)[:, None, None].repeat(640, 1).repeat(3, 2)
     assert not len(detector.detect(sky, floor=0.25))
+
+
+@pytest.mark.parametrize(
+    ("label", "rgb", "least", "most"),
+    [
+        ("coolant_temp", (255, 30, 30), 0.9, 0.9),  # the lamp
+        ("coolant_temp", (255, 255, 255), 0.0, 0.2),  # the pictogram beside the gauge
+        ("abs", (255, 255, 255), 0.2, 0.8),  # never lit in white, yet perhaps washed out
+    ],
+)
+def test_white_pictograms_of_gauges_are_hardly_lamps(
+    detector: OnnxDetector, label: str, rgb: tuple[int, int, int], least: float, most: float
+) -> None:
+    photo = np.full((200, 200, 3), 15, np.uint8)
+    photo[90:110, 90:112] = rgb
+    found = detector._colored(photo, Detection(label, (90, 90, 112, 110), 0.9))
+    assert least <= found.confidence <= most + 1e-6
 
 
 def test_without_a_namer_the_detector_names_alone(detector: OnnxDetector, sample: np.ndarray) -> None:

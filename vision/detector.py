@@ -32,6 +32,8 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / "models" / "lights"
 FLOOR = 0.002  # proposals that the detector gives less than this are not looked at
 MOST = 32  # places in one photo that are named, the surest ones
 SECOND = 0.35  # a second name this probable against the first is said as a doubt
+# Their pictograms stand beside a gauge, always lit and mostly white: in white they are hardly ever the lamp.
+GAUGES = frozenset({"coolant_temp", "low_fuel"})
 STRIDE = 32  # the model's input sides are multiples of it
 COLOR_FROM = 0.08  # below this nothing looks at a finding's colour, and measuring it takes a millisecond
 
@@ -270,7 +272,10 @@ class OnnxDetector:
         usual = self.colors.get(found.label)
         if color is None or usual is None or color in usual:
             return replace(found, color=color)
-        return replace(found, color=color, confidence=self.fusion.doubted(found.confidence))
+        sure = self.fusion.doubted(found.confidence)
+        if color == "white" and found.label in GAUGES:
+            sure = self.fusion.doubted(sure)
+        return replace(found, color=color, confidence=sure)
 
     def _cluster(self, first: Proposals) -> Detection | None:
         """The surest cluster of the first look."""
