@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from models import Manifest
+from models import Manifest, NamingPart
 
 _CARD = """# {name}: lit warning lights in a photo of an instrument cluster
 
@@ -24,7 +24,7 @@ file.
 ## Training
 
 {training}
-
+{taught}
 {pictures}
 
 {measured}
@@ -95,6 +95,14 @@ def _measured(manifest: Manifest) -> str:
     )
 
 
+def _taught(naming: NamingPart | None) -> str:
+    """What the classifier of crops was trained on."""
+    if naming is None:
+        return ""
+    lines = [f"- {key}: {value}" for key, value in naming.training.items()]
+    return "\nThe classifier of crops:\n\n" + "\n".join(lines) + "\n"
+
+
 def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(_value(cell) for cell in line) + " |" for line in lines)
@@ -148,6 +156,7 @@ def model_card(manifest: Manifest) -> str:
         naming=_NAMING.format(**naming.model_dump(include={"file", "sha256", "side"})) if naming else "",
         thresholds=", ".join(f"{key} {value}" for key, value in manifest.thresholds.items()),
         training="\n".join(f"- {key}: {value}" for key, value in told.items()),
+        taught=_taught(naming),
         pictures=_RENDERED if manifest.training.get("rendered", True) else _OWN,
         measured=_measured(manifest),
         more=_more(manifest.figures),
