@@ -230,8 +230,17 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
                 language: gr.update(value=lang, label=say("page.language", lang)),
             }
 
-        def greet(answer: Answer | None, request: gr.Request) -> dict[Any, Any]:
-            return speak(preferred(request.headers.get("accept-language", "")), answer)
+        def greet(request: gr.Request) -> dict[Any, Any]:
+            """The browser's language. It must not touch the answer: a photo may be quicker than this greeting."""
+            lang = preferred(request.headers.get("accept-language", ""))
+            return {
+                header: fragments.header(lang),
+                tagline: fragments.tagline(lang),
+                language: gr.update(value=lang, label=say("page.language", lang)),
+                upload: gr.update(label=say("page.upload", lang)),
+                sample: say("page.sample", lang),
+                tips: gr.update(value=fragments.tips(lang)),
+            }
 
         # "from __future__ import annotations" leaves names where Gradio looks for the class.
         greet.__annotations__["request"] = gr.Request
@@ -258,7 +267,7 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
         spoken = list(dict.fromkeys([*static, *everything]))
         language.input(speak, [language, state], spoken, **light, **quiet)
         language.change(None, [language], None, js=_set_language(), **quiet)
-        blocks.load(greet, [state], spoken, **light, **quiet)
+        blocks.load(greet, None, static, **light, **quiet)
     return blocks.queue(api_open=False, max_size=MAX_WAITING)
 
 
