@@ -3,7 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
-SAMPLE := app/sample.jpg
+SAMPLES := app/sample.jpg app/accident.jpg
 
 # The environment counts as whole only if it was made at this place and its pip still runs; otherwise it is made anew.
 # Every stamp is written last, so that an interrupted set-up is simply done again.
@@ -16,7 +16,7 @@ endif
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo   set up the serving parts and diagnose the sample photo'
+	@echo 'make demo   set up the serving parts and diagnose two sample photos'
 	@echo 'make web    serve the page on http://127.0.0.1:7860'
 	@echo 'make test   set up everything, then lint, types and tests'
 	@echo 'make lint   lint and types only        make fix   repair what lint can repair'
@@ -42,7 +42,7 @@ $(VENV)/.browser: $(VENV)/.everything
 	@touch $@
 
 demo: $(VENV)/.serving
-	@$(BIN)/yangche diagnose $(SAMPLE) --out out
+	@$(BIN)/yangche diagnose $(SAMPLES) --out out
 	@echo
 	@echo '打开网页 / Open the page:  make web   ->  http://127.0.0.1:7860'
 	@echo '诊断你自己的照片 / Your own photo:  $(BIN)/yangche diagnose PHOTO.jpg'

@@ -7,58 +7,54 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from app.diagnosis import Box, Diagnosis, Lamp, error_json, group_lamps
+from app.diagnosis import Box, Diagnosis, Lamp, error_json, group_lamps, marks_of
+from app.lamps import (
+    MERE,
+    SAME_PLACE,
+    SPOT_FROM,
+    SPOTS,
+    PhotoDetector,
+    Rgb,
+    colored,
+    doubts,
+    is_wide,
+    judged,
+    known_answers,
+    lamp_problems,
+    look,
+    photo_problems,
+    told_by,
+)
+from app.scene import answer_scene, answered_anew, verdict_of
 from app.settings import Settings
 from knowledge.catalogue import Catalogue, load_catalogue
+from knowledge.playbook import Playbook, load_playbook
 from knowledge.text import Lang, Text, UserError
-from knowledge.verdict import Finding, Problem, Verdict, judge
-from vision.detections import Color, Detection, Detections, iou
+from knowledge.verdict import Asked, Problem, judge
+from vision.detections import Detections, iou
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from knowledge.search import Hit, Searcher
-    from knowledge.words import Message
     from vision.photo import Photo, Quality
     from vision.reading import TextReader
+    from vision.whole import Whole, WholePhoto
 
-__all__ = ["Advisor", "Diagnosis", "Lamp", "LampDetector", "error_json"]
+__all__ = ["Advisor", "Diagnosis", "Lamp", "PhotoDetector", "error_json"]
 
-Rgb = NDArray[np.uint8]
 
-# The detector's pseudo label for the instrument cluster itself; it is no finding.
-CLUSTER = "cluster"
-# A lamp seen at 40 % of its threshold or more is a doubt: it can turn an "ok" into "unsure", and does nothing else.
-DOUBTFUL = 0.4
-# A doubt that lies on a lamp three times as sure is a second name for the same pictogram, not a second lamp.
-SAME_PLACE = 0.6
-SURER = 3.0
 # How many past fixes stand beside an answer.
 FIXES = 5
-# Weak findings wider than high may be words: so many of them are read on their own.
-SPOTS = 6
-SPOT_FROM = 0.04
-# Findings below this are mere possibilities: they are listed if asked for, and a word is never joined to them.
-MERE = 0.1
-# What a message that says "stop" counts as, whatever else it names.
-STOP_LIGHT = "master_warning"
-
-
-class LampDetector(Protocol):
-    """What the Advisor needs of a detector."""
-
-    def detect(self, rgb: Rgb, floor: float = 0.01) -> Detections:
-        """Lamps (and the pseudo label "cluster") with confidence >= ``floor``; boxes in pixels of ``rgb``."""
-        ...
-
-    def threshold(self, label: str) -> float:
-        """The confidence from which on the product believes a finding of ``label``."""
-        ...
+# Lamps are looked for from this probability on that the photo shows a dashboard; a cluster that is then seen decides.
+PERHAPS_DASHBOARD = 0.05
+# A photo that looks like nothing in particular is one of an accident if such a thing is found on it this surely.
+GRAVE = frozenset({"fire", "smoke", "accident_vehicle"})
+SURELY_GRAVE = 0.6
 
 
 class Advisor:
@@ -67,19 +63,40 @@ class Advisor:
     Safe to share between threads.
     """
 
-    def __init__(self, home: Path, detector: LampDetector | None = None, reader: TextReader | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        detector: PhotoDetector | None = None,
+        reader: TextReader | None = None,
+        whole: WholePhoto | None = None,
+        scenes: PhotoDetector | None = None,
+        region: str | None = None,
+    ) -> None:
         self.home = home
+        self.region = region or Settings.read().region
         self._detector = detector
         self._reader = reader
+        self._whole = whole
+        self._scenes = scenes
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
 
     @classmethod
     def open(
-        cls, home: Path | None = None, *, detector: LampDetector | None = None, reader: TextReader | None = None
+        cls,
+        home: Path | None = None,
+        *,
+        detector: PhotoDetector | None = None,
+        reader: TextReader | None = None,
+        whole: WholePhoto | None = None,
+        scenes: PhotoDetector | None = None,
+        region: str | None = None,
     ) -> Advisor:
-        """An advisor that writes into ``home`` (default: ``YANGCHE_HOME``, else the user's data folder)."""
-        return cls(home or Settings.read().home, detector, reader)
+        """An advisor that writes into ``home`` (default: ``YANGCHE_HOME``, else the user's data folder).
+
+        ``region``: whose playbook tells what to do after an accident (default: ``YANGCHE_REGION``, else China).
+        """
+        return cls(home or Settings.read().home, detector, reader, whole, scenes, region)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -87,7 +104,7 @@ class Advisor:
         return load_catalogue()
 
     @property
-    def detector(self) -> LampDetector:
+    def detector(self) -> PhotoDetector:
         """The detector that was given, else the one promoted in ``home``, else the one in ``models/``."""
         with self._lock:
             if self._detector is None:
@@ -96,6 +113,39 @@ class Advisor:
 
                 self._detector = OnnxDetector.load(current_folder("lights", self.home))
             return self._detector
+
+    @property
+    def whole(self) -> WholePhoto:
+        """The classifier of whole photos that was given, else the one served."""
+        with self._lock:
+            if self._whole is None:
+                from models import current_folder
+                from vision.whole import OnnxWholePhoto
+
+                self._whole = OnnxWholePhoto.load(current_folder("whole", self.home))
+            return self._whole
+
+    @property
+    def scenes(self) -> PhotoDetector:
+        """The detector of accidents and damage that was given, else the two models served."""
+        with self._lock:
+            if self._scenes is None:
+                from models import current_folder
+                from vision.scene import SceneDetector
+
+                folders = (current_folder(name, self.home) for name in ("scenes", "damage"))
+                self._scenes = SceneDetector.load(*folders)
+            return self._scenes
+
+    @property
+    def playbook(self) -> Playbook:
+        """What to do after an accident, in this region."""
+        return load_playbook(self.region)
+
+    @property
+    def questions(self) -> Mapping[str, Asked]:
+        """Everything that may be asked, by id."""
+        return {**self.catalogue.questions, **self.playbook.questions}
 
     @property
     def reader(self) -> TextReader:
@@ -148,11 +198,21 @@ class Advisor:
         photo = source if isinstance(source, Photo) else open_photo(source)
         quality = measure_quality(photo.rgb)
         clock.tick("open")
-        seen, cluster = self._look(photo.rgb, confidence)
-        clock.tick("detect")
-        seen = self._colored(photo.rgb, seen)
-        clock.tick("color")
-        concluded = self._concluded(seen, Detections.empty(), quality, cluster, answers or {}, confidence)
+        whole = self.whole.judge(photo.rgb)
+        clock.tick("kind")
+        seen, cluster = Detections.empty(), None
+        if whole.kind["dashboard"] >= PERHAPS_DASHBOARD:
+            seen, cluster = look(self.detector, self.catalogue, photo.rgb, confidence)
+            clock.tick("detect")
+            seen = colored(self.catalogue, photo.rgb, seen)
+            clock.tick("color")
+        given = answers or {}
+        if cluster or max(whole.kind, key=lambda name: whole.kind[name]) == "dashboard":
+            concluded = self._concluded(seen, Detections.empty(), quality, cluster, given, confidence)
+        else:
+            seen = self._scene(photo.rgb, confidence)
+            clock.tick("detect")
+            concluded = self._concluded_scene(seen, whole, quality, given, confidence)
         clock.tick("advice")
         diagnosis = Diagnosis(
             photo=name if name is not None else str(source) if isinstance(source, Path | str) else photo.name,
@@ -176,7 +236,7 @@ class Advisor:
         if diagnosis.cluster is None:
             return replace(diagnosis, text_read=True)
         clock = _Clock()
-        wide = [d.box for d in diagnosis.seen if d.confidence >= SPOT_FROM and _is_wide(d.box)]
+        wide = [d.box for d in diagnosis.seen if d.confidence >= SPOT_FROM and is_wide(d.box)]
         try:
             reading = understand(self.reader.read(rgb, diagnosis.cluster, wide[:SPOTS]))
         except UserError as error:
@@ -186,7 +246,12 @@ class Advisor:
         words = merge(diagnosis.seen.above(MERE), reading.lamps)
         seen = words + mere.where([all(iou(d.box, word.box) < SAME_PLACE for word in reading.lamps) for d in mere])
         concluded = self._concluded(
-            seen, self._told(reading.messages), diagnosis.quality, diagnosis.cluster, diagnosis.answers, diagnosis.floor
+            seen,
+            told_by(self.catalogue, reading.messages),
+            diagnosis.quality,
+            diagnosis.cluster,
+            diagnosis.answers,
+            diagnosis.floor,
         )
         return replace(
             diagnosis,
@@ -199,29 +264,22 @@ class Advisor:
 
     def rejudge(self, diagnosis: Diagnosis, answers: Mapping[str, str]) -> Diagnosis:
         """The same photo with other answers; nothing is detected anew."""
+        if diagnosis.scene is not None:
+            known = known_answers(answers, self.playbook.questions)
+            scene = answered_anew(diagnosis.scene, known)
+            return replace(diagnosis, scene=scene, verdict=verdict_of(scene), answers=known)
         both = diagnosis.findings + diagnosis.told
-        verdict, known = self._judge(both, diagnosis.doubtful, diagnosis.problems, answers)
+        verdict, known = judged(self.catalogue, both, diagnosis.doubtful, diagnosis.problems, answers)
         return replace(diagnosis, verdict=verdict, answers=known, lamps=group_lamps(both, verdict, self.catalogue))
 
     def annotate(self, diagnosis: Diagnosis, rgb: Rgb, lang: Lang = "zh") -> Image.Image:
-        """The photo with its findings drawn in, numbered as in ``diagnosis.lamps``.
+        """The photo with its findings drawn in, numbered as in ``diagnosis.lamps`` or the parts of its scene.
 
         ``rgb`` may be a smaller copy of the photo: boxes are scaled to it.
         """
-        from vision.draw import Mark, annotate
+        from vision.draw import annotate
 
-        scale = rgb.shape[1] / diagnosis.width
-        marks = [
-            Mark(
-                box=(box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale),
-                number=lamp.number,
-                caption=lamp.light.name.in_(lang),
-                urgency=lamp.urgency,
-            )
-            for lamp in diagnosis.lamps
-            for box in lamp.boxes
-        ]
-        return annotate(rgb, marks)
+        return annotate(rgb, marks_of(diagnosis, lang, rgb.shape[1] / diagnosis.width))
 
     def _concluded(
         self,
@@ -237,13 +295,13 @@ class Advisor:
         findings = seen.where(sure)
         told = told.where([d.label not in findings.labels for d in told])
         both = findings + told
-        doubtful = self._doubts(both, seen.where(~sure))
-        problems = _problems(quality, both, doubtful, cluster is not None)
-        verdict, known = self._judge(both, doubtful, problems, answers)
+        doubtful = doubts(self.detector, both, seen.where(~sure))
+        problems = lamp_problems(quality, both, doubtful, cluster is not None)
+        verdict, known = judged(self.catalogue, both, doubtful, problems, answers)
         lamps = group_lamps(both, verdict, self.catalogue)
         fixes, no_fixes = self._similar(lamps)
         return {
-            "kind": "dashboard" if cluster or len(both) else "other",
+            "kind": "dashboard",
             "seen": seen,
             "findings": findings,
             "told": told,
@@ -257,56 +315,33 @@ class Advisor:
             "no_fixes": no_fixes,
         }
 
-    def _told(self, messages: Sequence[Message]) -> Detections:
-        """Lights that messages name, each in its usual colour: the words of a message may have any."""
-        told = []
-        for message in messages:
-            if message.light is not None:
-                color = self.catalogue.lights[message.light].usual_color
-                told.append(Detection(message.light, message.box, message.confidence, color))
-            if message.stop:
-                told.append(Detection(STOP_LIGHT, message.box, message.confidence, "red"))
-        return Detections.of(told)
+    def _scene(self, rgb: Rgb, confidence: float | None) -> Detections:
+        """Everything of a scene that counts, or was asked for."""
+        floor = 0.05 if confidence is None else confidence
+        return self.scenes.detect(rgb, floor=max(floor, 0.001))
 
-    def _look(self, rgb: Rgb, confidence: float | None) -> tuple[Detections, Box | None]:
-        """All lamps that may matter, and the box of the instrument cluster if one was seen."""
-        thresholds = [self.detector.threshold(label) for label in self.catalogue.lights]
-        floor = min([DOUBTFUL * min(thresholds), *([] if confidence is None else [confidence])])
-        seen = self.detector.detect(rgb, floor=max(floor, 0.001))
-        clusters = [d.box for d in seen if d.label == CLUSTER and d.confidence >= self.detector.threshold(CLUSTER)]
-        return seen.where([label != CLUSTER for label in seen.labels]), clusters[0] if clusters else None
-
-    def _colored(self, rgb: Rgb, seen: Detections) -> Detections:
-        """Each lamp with the colour that the pixels show, else the colour that it usually has."""
-        from vision.color import lamp_color
-
-        def color(found: Detection) -> Color | None:
-            measured = found.color or lamp_color(rgb, found.box)
-            light = self.catalogue.lights.get(found.label)
-            return measured or (light.usual_color if light else None)
-
-        return Detections.of([replace(found, color=color(found)) for found in seen])
-
-    def _doubts(self, findings: Detections, weaker: Detections) -> Detections:
-        def counts(doubt: Detection) -> bool:
-            if doubt.confidence < DOUBTFUL * self.detector.threshold(doubt.label):
-                return False
-            return not any(
-                iou(doubt.box, sure.box) >= SAME_PLACE and sure.confidence >= SURER * doubt.confidence
-                for sure in findings
-            )
-
-        return weaker.where([counts(doubt) for doubt in weaker])
-
-    def _judge(
-        self, findings: Detections, doubtful: Detections, problems: tuple[Problem, ...], answers: Mapping[str, str]
-    ) -> tuple[Verdict, dict[str, str]]:
-        """The verdict, and those of the answers that the catalogue knows."""
-        questions = self.catalogue.questions
-        known = {
-            key: answer for key, answer in answers.items() if key in questions and answer in questions[key].answers
+    def _concluded_scene(
+        self, seen: Detections, whole: Whole, quality: Quality, answers: Mapping[str, str], floor: float | None
+    ) -> dict[str, Any]:
+        """Those fields of a diagnosis that follow from a photo that shows no dashboard."""
+        findings = seen.where([d.confidence >= self.scenes.threshold(d.label) for d in seen])
+        grave = any(d.label in GRAVE and d.confidence >= SURELY_GRAVE for d in findings)
+        accident = grave or whole.kind["accident"] > whole.kind["other"]
+        known = known_answers(answers, self.playbook.questions) if accident else {}
+        scene = answer_scene(findings, whole, known, self.playbook) if accident else None
+        problems: tuple[Problem, ...] = () if scene else (*photo_problems(quality), "no_subject")
+        return {
+            "kind": "accident" if scene else "other",
+            "seen": seen,
+            "findings": findings,
+            "doubtful": Detections.empty(),
+            "listed": findings if floor is None else seen.above(floor),
+            "lamps": (),
+            "problems": problems,
+            "verdict": verdict_of(scene) if scene else judge((), (), problems, self.catalogue),
+            "answers": known,
+            "scene": scene,
         }
-        return judge(_as_findings(findings), _as_findings(doubtful), problems, self.catalogue, known), known
 
     def _similar(self, lamps: Sequence[Lamp]) -> tuple[tuple[Hit, ...], Text | None]:
         """Past fixes of cars with the same worst lamps; and why there are none, if so.
@@ -324,36 +359,6 @@ class Advisor:
             return tuple(self.searcher.search_for_diagnosis(lights, k=FIXES, names=names)), None
         except UserError as error:
             return (), error.text
-
-
-def _is_wide(box: Box) -> bool:
-    return box[2] - box[0] >= 1.2 * (box[3] - box[1])
-
-
-def _as_findings(seen: Detections) -> list[Finding]:
-    return [Finding(found.label, found.color, found.confidence) for found in seen]
-
-
-def _problems(quality: Quality, findings: Detections, doubtful: Detections, cluster: bool) -> tuple[Problem, ...]:
-    """What keeps this photo from being answered well.
-
-    Without a cluster around it even a lamp read with confidence says little: others may be lit beside it, or it may be
-    no lamp at all, such as a light in the street.
-    """
-    problems: list[Problem] = []
-    if quality.blurred:
-        problems.append("blurred")
-    if quality.dark:
-        problems.append("dark")
-    if quality.overexposed:
-        problems.append("overexposed")
-    if quality.small:
-        problems.append("small")
-    if not cluster:
-        problems.append("no_cluster")
-    elif not len(findings):
-        problems.append("low_confidence" if len(doubtful) else "nothing_found")
-    return tuple(problems)
 
 
 class _Clock:

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app import training_cli
+from app import evidence_cli, training_cli
 from app.options import JsonOption, LangOption, console, fail, language_of, print_json, speak, spoken, user_error
 from app.settings import Settings
 from app.texts import say
 from knowledge.text import Lang, UserError
 
 if TYPE_CHECKING:
-    from app.advisor import Advisor, Diagnosis, Rgb
+    from app.advisor import Advisor, Diagnosis
+    from app.evidence_cli import Diagnose
+    from app.lamps import Rgb
     from knowledge.search import Hit
 
 app = typer.Typer(
     name="yangche",
-    help="养车：看灯识故障，查维修案例。 / Dashboard lamps read, past fixes found.",
+    help="养车：看灯识故障，看现场说怎么办，查维修案例。 / Lamps and accidents read, past fixes found.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,6 +36,16 @@ catalogue_app = typer.Typer(help="指示灯目录 / The catalogue of lights.", n
 app.add_typer(archive_app, name="archive")
 app.add_typer(catalogue_app, name="catalogue")
 training_cli.add_to(app)
+
+
+def _looker() -> Diagnose:
+    from app.advisor import Advisor
+    from app.evidence_page import looker
+
+    return looker(Advisor.open())
+
+
+evidence_cli.add_to(app, _looker)
 
 
 def main() -> None:
@@ -63,7 +75,9 @@ def main() -> None:
 
 @app.command()
 def diagnose(
-    photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="仪表盘照片 / Photos of a dashboard.")],
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PHOTO...", help="仪表盘或事故照片 / Photos of a dashboard or an accident.")
+    ],
     as_json: JsonOption = False,
     confidence: Annotated[
         float | None,
@@ -75,6 +89,9 @@ def diagnose(
         list[str] | None,
         typer.Option(metavar="QUESTION=ANSWER", help="回答问题，可多次 / Answer a question; repeatable."),
     ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="出事地点：china 或 international / Whose rules apply after an accident.")
+    ] = None,
     text: Annotated[
         bool, typer.Option("--text/--no-text", help="读仪表上的文字 / Read the words on the cluster.")
     ] = True,
@@ -85,7 +102,7 @@ def diagnose(
     language = language_of(lang)
     if confidence is not None and not 0 <= confidence <= 1:
         fail(say("cli.bad_confidence", language, given=confidence), status=2)
-    advisor = Advisor.open()
+    advisor = Advisor.open(region=region)
     answers = _answers(answer or [], advisor, language)
     pictures = _Pictures(out)
     failed = False
@@ -331,9 +348,9 @@ def _answers(given: list[str], advisor: Advisor, lang: Lang) -> dict[str, str]:
         question, equals, answer = (part.strip() for part in pair.partition("="))
         if not equals:
             fail(say("cli.bad_answer", lang, given=pair), status=2)
-        known = advisor.catalogue.questions
-        if question not in known or answer not in known[question].answers:
-            ways = [f"{question}={key}" for key in known[question].answers] if question in known else list(known)
+        known = advisor.questions
+        if question not in known or answer not in known[question].choices:
+            ways = [f"{question}={key}" for key in known[question].choices] if question in known else list(known)
             fail(say("cli.unknown_answer", lang, given=pair, known=", ".join(ways)), status=2)
         answers[question] = answer
     return answers

@@ -12,8 +12,10 @@ from knowledge.verdict import OTHER, Level, Problem, Verdict
 from vision.detections import Color, Detection, Detections
 
 if TYPE_CHECKING:
+    from app.scene import SceneAnswer
     from knowledge.search import Hit
     from knowledge.words import Message
+    from vision.draw import Mark
     from vision.photo import Quality
 
 Kind = Literal["dashboard", "accident", "other"]
@@ -67,6 +69,7 @@ class Diagnosis:
         no_text: why text could not be read, if so.
         fixes: similar past fixes, best first.
         no_fixes: why the archive could not be asked, if so.
+        scene: what an accident shows and what to do; there if ``kind`` is "accident".
         timings: milliseconds per step.
     """
 
@@ -92,6 +95,7 @@ class Diagnosis:
     answers: Mapping[str, str] = field(default_factory=dict)
     fixes: tuple[Hit, ...] = ()
     no_fixes: Text | None = None
+    scene: SceneAnswer | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self, lang: Lang = "zh") -> dict[str, Any]:
@@ -100,7 +104,7 @@ class Diagnosis:
             "photo": self.photo,
             "kind": self.kind,
             "findings": [found.to_json() for found in self.listed],
-            "severity": None,  # only an accident has one
+            "severity": self.scene.severity if self.scene else None,
             "verdict": self.verdict.level,
             "advice": [line.in_(lang) for line in self.verdict.advice],
             "fixes": [{"case_id": hit.case.case_id, "score": round(float(hit.score), 4)} for hit in self.fixes],
@@ -109,6 +113,7 @@ class Diagnosis:
                 for message in self.messages
             ],
             "mileage_km": self.mileage_km,
+            **(self.scene.to_json(lang) if self.scene else {}),
             "error": None,
         }
 
@@ -158,3 +163,17 @@ def group_lamps(findings: Detections, verdict: Verdict, catalogue: Catalogue) ->
         )
     lamps.sort(key=lambda lamp: (WORST_FIRST.index(lamp.urgency), -lamp.confidence))
     return tuple(replace(lamp, number=number) for number, lamp in enumerate(lamps, start=1))
+
+
+def marks_of(diagnosis: Diagnosis, lang: Lang, scale: float = 1.0) -> list[Mark]:
+    """What to draw on the photo, numbered as the lamps or the parts of the scene; ``scale``: of a smaller copy."""
+    from vision.draw import Mark
+
+    lamps = [(lamp.number, lamp.light.name, lamp.urgency, lamp.boxes) for lamp in diagnosis.lamps]
+    scene = diagnosis.scene
+    parts = [(part.number, part.name, part.urgency, part.boxes) for part in scene.parts] if scene else []
+    return [
+        Mark((b[0] * scale, b[1] * scale, b[2] * scale, b[3] * scale), number, name.in_(lang), urgency)
+        for number, name, urgency, boxes in [*lamps, *parts]
+        for b in boxes
+    ]

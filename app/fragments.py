@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from app.advisor import Diagnosis, Lamp
+from app.scene import Part, SceneAnswer, hours_of
 from app.texts import say
 from knowledge.archive import words
 from knowledge.text import Lang, Text
@@ -16,6 +17,7 @@ from knowledge.text import Lang, Text
 if TYPE_CHECKING:
     from PIL import Image
 
+    from knowledge.estimate import WorkItem
     from knowledge.search import Hit
 
 # Drawn beside the words, so that nobody has to tell red from green. Strokes on a 24 x 24 grid.
@@ -85,11 +87,86 @@ def steps(diagnosis: Diagnosis, lang: Lang) -> str:
     lines = [line for line in diagnosis.verdict.advice if line != diagnosis.verdict.headline]
     if not lines:
         return ""
+    if diagnosis.scene is not None:
+        return scene_steps(diagnosis.scene, lang)
     return f'<section class="yc-steps"><h2>{_t("part.steps", lang)}</h2>{_list(lines, lang, "ol")}</section>'
 
 
+def scene_steps(scene: SceneAnswer, lang: Lang) -> str:
+    """What to do at an accident, each step with what it rests on; what never to do; what to photograph."""
+    book, advice = scene.playbook, scene.advice
+    items = "".join(
+        f'<li class="yc-edge-{step.urgency or "none"}">{_w(step.text, lang)}{_sources(book.basis(step), lang)}</li>'
+        for step in advice.steps
+    )
+    parts = [
+        f'<h2>{_t("part.steps", lang)}</h2><p class="yc-quiet">{_t("scene.ask_hint", lang)}</p><ol>{items}</ol>'
+        f'<p class="yc-quiet">{escape(say("scene.region", lang, name=book.name.in_(lang)))}</p>'
+    ]
+    if advice.photograph:
+        parts.append(f"<h2>{_t('scene.photograph', lang)}</h2>{_list([p.text for p in advice.photograph], lang, 'ul')}")
+    if advice.never:
+        bans = "".join(f"<li>{_w(ban.text, lang)}{_sources(book.basis(ban), lang)}</li>" for ban in advice.never)
+        parts.append(f'<details class="yc-never"><summary>{_t("scene.never", lang)}</summary><ul>{bans}</ul></details>')
+    return f'<section class="yc-steps">{"".join(parts)}</section>'
+
+
+def _sources(sources: Sequence[Text], lang: Lang) -> str:
+    lines = "".join(f"<li>{_w(source, lang)}</li>" for source in sources)
+    return f'<details class="yc-source"><summary>{_t("scene.sources", lang)}</summary><ul>{lines}</ul></details>'
+
+
+def scene_cards(scene: SceneAnswer, lang: Lang) -> str:
+    """One card for each kind of thing that was seen, with the work that it may take."""
+    work: dict[str, WorkItem] = {item.label: item for item in scene.work.items}
+    inside = "".join(_part(part, work.get(part.label), lang) for part in scene.parts)
+    remarks = "".join(f"<p>{escape(line)}</p>" for line in scene.remarks(lang))
+    seen = (
+        f'<div class="yc-cards">{inside}</div>'
+        if inside
+        else f'<p class="yc-quiet">{_t("scene.nothing_marked", lang)}</p>'
+    )
+    notes = ""
+    if work:
+        total = scene.work.hours
+        line = (
+            f"<p><strong>{escape(say('scene.total', lang, hours=hours_of(total, lang)))}</strong></p>" if total else ""
+        )
+        notes = (
+            f'<section class="yc-work"><h2>{_t("scene.work", lang)}</h2>{line}'
+            f"{_list(scene.work.notes, lang, 'ul')}</section>"
+        )
+    return f"<section><h2>{_t('scene.seen', lang)}</h2>{remarks}{seen}</section>{notes}"
+
+
+def _part(part: Part, work: WorkItem | None, lang: Lang) -> str:
+    details = ""
+    if work is not None:
+        choices = "".join(
+            f"<li><strong>{_w(choice.operation.name, lang)}</strong> {escape(hours_of(choice.hours, lang))}<br>"
+            f'{_w(choice.operation.when, lang)} <span class="yc-quiet">{_w(choice.basis, lang)}</span></li>'
+            for choice in work.choices
+        )
+        hours = escape(hours_of(work.hours, lang))
+        details = (
+            f"<details><summary>{_t('scene.work', lang)}: {hours}</summary><ul>{choices}</ul>"
+            f"<h4>{_t('scene.look', lang)}</h4>{_list(work.look, lang, 'ul')}"
+            f"<h4>{_t('scene.behind', lang)}</h4>{_list(work.behind, lang, 'ul')}</details>"
+        )
+    places, certain = say("scene.places", lang, count=len(part.boxes)), say("part.certain", lang, percent=part.percent)
+    return (
+        f'<article class="yc-card yc-edge-{part.urgency}" data-label="{escape(part.label)}">'
+        f'<h3><span class="yc-number yc-{part.urgency}">{part.number}</span> {_w(part.name, lang)}</h3>'
+        f'<p class="yc-quiet">{escape(places)} · {escape(certain)}</p>{details}</article>'
+    )
+
+
 def cards(diagnosis: Diagnosis, lang: Lang) -> str:
-    """One card for what lamps mean together, and one for each lamp."""
+    """One card for what lamps mean together, and one for each lamp; or one for each kind of damage."""
+    if diagnosis.scene is not None:
+        return scene_cards(diagnosis.scene, lang)
+    if diagnosis.kind != "dashboard":
+        return ""
     rules = [reason for reason in diagnosis.verdict.reasons if reason.kind == "rule"]
     inside = "".join(
         f'<article class="yc-card yc-edge-{rule.urgency}"><h3>{_w(rule.name, lang)}</h3>'

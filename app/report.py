@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text as Line
 
 from app.advisor import Diagnosis, Lamp
+from app.scene import SceneAnswer, hours_of
 from app.texts import say
 from knowledge.text import Lang, Text
 
@@ -36,28 +37,20 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, lang: Lang, picture:
     headline = fold(verdict.headline.in_(lang), console.width - 4)
     banner = Group(Line(f" {say(f'level.{verdict.level}', lang)} ", STYLES[verdict.level]), *map(Line, headline))
     console.print(Panel(banner, title=Line(diagnosis.photo), title_align="left", border_style=BORDERS[verdict.level]))
-    _section(console, say("part.lamps", lang))
-    if not diagnosis.lamps:
-        _lines(console, say("part.no_lamps", lang), 2)
-    for rule in (reason for reason in verdict.reasons if reason.kind == "rule"):
-        _lines(console, f"{rule.name.in_(lang)}  {say('part.together', lang)}", 2, "bold")
-        _lines(console, rule.meaning.in_(lang), 6)
-    for lamp in diagnosis.lamps:
-        _lamp(console, lamp, lang)
-    if diagnosis.messages:
-        _section(console, say("part.messages", lang))
-        for message in diagnosis.messages:
-            _lines(console, message_line(diagnosis, message, lang), 2)
-    if diagnosis.mileage_km is not None:
-        _lines(console, say("part.mileage", lang, km=diagnosis.mileage_km), 2)
+    if diagnosis.scene is not None:
+        _scene(console, diagnosis.scene, lang)
+    elif diagnosis.kind == "dashboard":
+        _lamps(console, diagnosis, lang)
     steps = [line.in_(lang) for line in verdict.advice if line != verdict.headline]
     if steps:
         _section(console, say("part.steps", lang))
         _numbered(console, steps)
+    if diagnosis.scene is not None:
+        _around(console, diagnosis.scene, lang)
     if verdict.questions:
         _section(console, say("part.questions", lang))
         for question in verdict.questions:
-            answers = " / ".join(f"{key} {answer.text.in_(lang)}" for key, answer in question.answers.items())
+            answers = " / ".join(f"{key} {words.in_(lang)}" for key, words in question.choices.items())
             _lines(console, question.text.in_(lang), 2)
             _lines(console, say("cli.answer_hint", lang, question=question.id, answers=answers), 4, "dim")
     if diagnosis.fixes:
@@ -68,6 +61,59 @@ def print_diagnosis(console: Console, diagnosis: Diagnosis, lang: Lang, picture:
         console.print(Line(say("cli.annotated", lang, path=picture)), soft_wrap=True)
     console.print()
     _lines(console, say("part.limits", lang), 0, "dim")
+
+
+def _lamps(console: Console, diagnosis: Diagnosis, lang: Lang) -> None:
+    """The lamps, what they mean together, and what stands on the screens."""
+    _section(console, say("part.lamps", lang))
+    if not diagnosis.lamps:
+        _lines(console, say("part.no_lamps", lang), 2)
+    for rule in (reason for reason in diagnosis.verdict.reasons if reason.kind == "rule"):
+        _lines(console, f"{rule.name.in_(lang)}  {say('part.together', lang)}", 2, "bold")
+        _lines(console, rule.meaning.in_(lang), 6)
+    for lamp in diagnosis.lamps:
+        _lamp(console, lamp, lang)
+    if diagnosis.messages:
+        _section(console, say("part.messages", lang))
+        for message in diagnosis.messages:
+            _lines(console, message_line(diagnosis, message, lang), 2)
+    if diagnosis.mileage_km is not None:
+        _lines(console, say("part.mileage", lang, km=diagnosis.mileage_km), 2)
+
+
+def _scene(console: Console, scene: SceneAnswer, lang: Lang) -> None:
+    """What an accident photo shows, and how severe it looks."""
+    _section(console, say("scene.seen", lang))
+    for part in scene.parts:
+        title = Line.assemble(
+            (f" {part.number} ", STYLES[part.urgency]),
+            (f" {part.name.in_(lang)}", "bold"),
+            f"  {say('scene.places', lang, count=len(part.boxes))} · ",
+            (say("part.certain", lang, percent=part.percent), "dim"),
+        )
+        console.print(Line("  ") + title)
+    if not scene.parts:
+        _lines(console, say("scene.nothing_marked", lang), 2)
+    for line in scene.remarks(lang):
+        _lines(console, line, 2)
+
+
+def _around(console: Console, scene: SceneAnswer, lang: Lang) -> None:
+    """What to photograph, what never to do, and the work that the damage usually takes."""
+    for title, lines in (("scene.photograph", scene.advice.photograph), ("scene.never", scene.advice.never)):
+        if lines:
+            _section(console, say(title, lang))
+            for line in lines:
+                _lines(console, line.text.in_(lang), 4, mark="  - ")
+    if scene.work.items:
+        _section(console, say("scene.work", lang))
+        for item in scene.work.items:
+            _lines(console, f"{item.name.in_(lang)}  {hours_of(item.hours, lang)}", 2, "bold")
+            for choice in item.choices:
+                told = f"{choice.operation.name.in_(lang)}  {hours_of(choice.hours, lang)}"
+                _lines(console, f"{told}  {choice.operation.when.in_(lang)}", 6, mark="    - ")
+        for note in scene.work.notes:
+            _lines(console, note.in_(lang), 2, "dim")
 
 
 def message_line(diagnosis: Diagnosis, message: Message, lang: Lang) -> str:

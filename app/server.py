@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from app.advisor import Advisor
+from app.cabinet import Cabinet
 from app.settings import MAX_UPLOAD_BYTES
 from app.texts import say
 from app.web import build
@@ -40,6 +41,7 @@ def create_app(advisor: Advisor) -> FastAPI:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
     from fastapi import FastAPI
+    from fastapi.responses import FileResponse, Response
 
     system = ("system-ui", "-apple-system", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
     theme = gr.themes.Base(
@@ -55,9 +57,20 @@ def create_app(advisor: Advisor) -> FastAPI:
         block_title_text_color="*neutral_800",
         block_title_text_weight="600",
     )
+    cabinet = Cabinet(advisor.home / "packages")
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @outer.get("/evidence/{token}")
+    def package(token: str) -> Response:
+        """The package of whoever knows its unguessable name."""
+        file = cabinet.package(token)
+        if file is None:
+            return Response("not found", 404, media_type="text/plain")
+        return FileResponse(file, media_type="application/zip", filename="evidence.zip")
+
     app: FastAPI = gr.mount_gradio_app(
-        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
-        build(advisor),
+        outer,
+        build(advisor, cabinet),
         path="/",
         theme=theme,
         css_paths=Path(__file__).parent / "page.css",

@@ -25,12 +25,14 @@ class Settings:
             ``LANG`` that is set; Chinese unless that says English.
         host: the address that the page is served on (``YANGCHE_HOST``).
         port: its port (``YANGCHE_PORT``).
+        region: whose playbook tells what to do after an accident (``YANGCHE_REGION``; china, international).
     """
 
     home: Path
     lang: Lang
     host: str
     port: int
+    region: str
 
     @classmethod
     def read(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -42,6 +44,7 @@ class Settings:
             lang=_lang(env),
             host=env.get("YANGCHE_HOST") or "127.0.0.1",
             port=int(port) if port.isdecimal() else 7860,
+            region=env.get("YANGCHE_REGION") or "china",
         )
 
 

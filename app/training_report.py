@@ -11,6 +11,7 @@ from rich.text import Text as Line
 
 from app.texts import say
 from knowledge.text import Lang
+from training.served import SERVED, Served
 
 if TYPE_CHECKING:
     from models.versions import Version
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from training.promote import Comparison
 
 SHOWN = 5  # places listed of one kind of finding; --json lists all
-FIGURES = ("mAP50", "found_AP50", "recall", "precision", "red_recall", "cluster_found", "ece")
+FIGURES = ("mAP50", "found_AP50", "recall", "precision", "critical_recall", "cluster_found", "ece")
 
 
 def print_check(console: Console, report: Report, lang: Lang) -> None:
@@ -50,20 +51,40 @@ def _value(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def print_evaluation(console: Console, figures: Mapping[str, Any], lang: Lang) -> None:
+def _counted(figures: Mapping[str, Any], served: Served, lang: Lang) -> str:
+    counts = {key: figures[key] for key in ("photos", "objects", "critical")}
+    return say("evaluate.counted", lang, counted=served.counted.in_(lang), what=served.critical.in_(lang), **counts)
+
+
+def print_figures(console: Console, figures: Mapping[str, Any], served: Served, lang: Lang) -> None:
+    """The figures of a model that draws no boxes."""
+    console.print(_counted(figures, served, lang))
+    table = Table(show_header=False, box=None)
+    for key in served.compared:
+        table.add_row(key, _value(figures[key]), say(f"evaluate.{key}", lang))
+    console.print(table)
+
+
+def print_evaluation(console: Console, figures: Mapping[str, Any], served: Served, lang: Lang) -> None:
     """The figures, the classes with what they were taken for, and the reliability table."""
-    console.print(say("evaluate.counted", lang, **{key: figures[key] for key in ("photos", "lamps", "red_lamps")}))
+    console.print(_counted(figures, served, lang))
     table = Table(show_header=False, box=None)
     for key in FIGURES:
         table.add_row(key, _value(figures[key]), say(f"evaluate.{key}", lang))
     console.print(table)
-    columns = ("lamps", "right", "missed", "taken_for", "false_alarms")
+    columns = ("objects", "right", "missed", "taken_for", "false_alarms")
     table = Table(say("check.class", lang), "AP50", *(say(f"evaluate.{key}", lang) for key in columns), box=None)
     for name, row in figures["confusion"].items():
         ap = figures["per_class"].get(name, (None, 0))[0]
         others = ", ".join(f"{other} {n}" for other, n in row["taken_for"].items())
         table.add_row(
-            name, _value(ap), str(row["lamps"]), str(row["right"]), str(row["missed"]), others, str(row["false_alarms"])
+            name,
+            _value(ap),
+            str(row["objects"]),
+            str(row["right"]),
+            str(row["missed"]),
+            others,
+            str(row["false_alarms"]),
         )
     console.print(table)
     table = Table(*(say(f"evaluate.{key}", lang) for key in ("confidence", "findings", "mean", "share")), box=None)
@@ -75,30 +96,29 @@ def print_evaluation(console: Console, figures: Mapping[str, Any], lang: Lang) -
 
 def print_comparison(console: Console, comparison: Comparison, lang: Lang) -> None:
     """Both models side by side."""
-    from training.promote import COMPARED
-
     new, present = comparison.new, comparison.present
-    console.print(say("evaluate.counted", lang, **{key: new[key] for key in ("photos", "lamps", "red_lamps")}))
+    console.print(_counted(new, comparison.served, lang))
     table = Table("", say("models.present", lang), say("models.new", lang), "", box=None)
-    for key in COMPARED:
+    for key in comparison.served.compared:
         table.add_row(key, _value(present[key]), _value(new[key]), say(f"evaluate.{key}", lang))
     console.print(table)
     for text in comparison.warnings:
         console.print(Line(text.in_(lang), "yellow"))
 
 
-def print_versions(console: Console, versions: Sequence[Version], lang: Lang) -> None:
+def print_versions(console: Console, versions: Sequence[Version], name: str, lang: Lang) -> None:
     """All versions; the one that is served is marked."""
-    table = Table(*(say(f"models.{key}", lang) for key in ("served", "version", "gate")), "mAP50", "red_recall",
-                  say("models.forced", lang), box=None)  # fmt: skip
+    main = SERVED[name].main
+    heads = (say(f"models.{key}", lang) for key in ("served", "version", "gate"))
+    table = Table(*heads, main, "critical_recall", say("models.forced", lang), box=None)
     for version in versions:
         new = version.record.get("new", {})
         table.add_row(
             "*" if version.served else "",
             version.name,
             Line(str(version.record.get("gate", ""))),
-            _value(new.get("mAP50")),
-            _value(new.get("red_recall")),
+            _value(new.get(main)),
+            _value(new.get("critical_recall")),
             Line(version.record.get("forced") or ""),
         )
     console.print(table)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from app import fragments
 from app.advisor import Advisor, Diagnosis
+from app.cabinet import Cabinet
+from app.evidence_page import EvidenceDesk, Section
 from app.settings import MAX_WAITING
 from app.texts import say
 from knowledge.text import LANGS, Lang, UserError
@@ -26,7 +28,7 @@ SAMPLE = Path(__file__).parent / "sample.jpg"
 # Long side of the photo on the page: enough to read every mark on a large screen, and a fifth of a megabyte.
 SHOWN_SIDE = 1600
 # Radio groups that stand ready; a photo that raises more questions shows the most urgent ones.
-QUESTIONS = 6
+QUESTIONS = 12
 # Seconds after which an upload is deleted, and after which an answer is forgotten whose page was left alone.
 UPLOAD_LIFE = 120
 ANSWER_LIFE = 3600
@@ -116,8 +118,8 @@ class Page:
         """The radio group number ``slot``: its words, or nothing."""
         if answer is None or slot >= len(answer.asked):
             return {"visible": False, "value": None}
-        question = self.advisor.catalogue.questions[answer.asked[slot]]
-        choices = [(option.text.in_(lang), key) for key, option in question.answers.items()]
+        question = self.advisor.questions[answer.asked[slot]]
+        choices = [(words.in_(lang), key) for key, words in question.choices.items()]
         unanswered = question.assumed
         if unanswered not in UNDECIDED:
             unanswered = NOT_ANSWERED
@@ -130,8 +132,8 @@ class Page:
         }
 
 
-def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is untyped
-    """The page as ``gradio.Blocks``."""
+def build(advisor: Advisor, cabinet: Cabinet) -> Any:  # noqa: ANN401 - gradio.Blocks, which is untyped
+    """The page as ``gradio.Blocks``; ``cabinet`` keeps evidence packages for their download."""
     import gradio as gr
 
     page = Page(advisor)
@@ -178,9 +180,10 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
                     ]
             for name in ("cards", "fixes", "limits"):
                 parts[name] = gr.HTML(elem_id=f"yc-{name}")
+            evidence = Section(EvidenceDesk(advisor, cabinet))
 
-        static = [header, tagline, language, upload, sample, tips]
-        everything = [state, status, reading, result, upload, tips, *parts.values(), *radios]
+        static = [header, tagline, language, upload, sample, tips, *evidence.words]
+        everything = [state, status, reading, result, upload, tips, *parts.values(), *radios, evidence.whole]
 
         def answered(outcome: Answer | UserError | None, lang: Lang, settled: bool = True) -> dict[Any, Any]:
             """``settled``: nothing more follows by itself, so that questions may be answered."""
@@ -194,6 +197,7 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
                 result: gr.update(visible=answer is not None),
                 upload: gr.update(label=say("page.another" if answer else "page.upload", lang), value=None),
                 tips: gr.update(visible=answer is None),
+                evidence.whole: gr.update(visible=answer is not None and answer.diagnosis.kind == "accident"),
                 **{part: html.get(name, "") for name, part in parts.items()},
                 **{
                     radio: gr.update(**page.question(answer, slot, lang), interactive=settled)
@@ -221,8 +225,11 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
             return answered(answer.put(answer.asked[slot], choice, advisor), lang)
 
         def speak(lang: Lang, answer: Answer | None) -> dict[Any, Any]:
+            accident = answer is not None and answer.diagnosis.kind == "accident"
             return {
                 **answered(answer, lang),
+                **evidence.spoken(lang),
+                evidence.whole: gr.update(label=say("evidence.title", lang), visible=accident),
                 header: fragments.header(lang),
                 tagline: fragments.tagline(lang),
                 sample: say("page.sample", lang),
@@ -234,6 +241,7 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
             """The browser's language. It must not touch the answer: a photo may be quicker than this greeting."""
             lang = preferred(request.headers.get("accept-language", ""))
             return {
+                **evidence.spoken(lang),
                 header: fragments.header(lang),
                 tagline: fragments.tagline(lang),
                 language: gr.update(value=lang, label=say("page.language", lang)),
@@ -264,6 +272,7 @@ def build(advisor: Advisor) -> Any:  # noqa: ANN401 - gradio.Blocks, which is un
         sample.click(**waiting).then(look_at_sample, [language], everything, **detecting, **quiet)
         for slot, radio in enumerate(radios):
             radio.input(partial(answer_question, slot), [radio, state, language], everything, **light, **quiet)
+        evidence.wire(language, state, {**detecting, "show_progress": "minimal", **quiet})
         spoken = list(dict.fromkeys([*static, *everything]))
         language.input(speak, [language, state], spoken, **light, **quiet)
         language.change(None, [language], None, js=_set_language(), **quiet)

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from knowledge.catalogue import Question, Urgency
 from knowledge.text import Text
 from vision.detections import Color
 
 Level = Literal["stop", "soon", "first", "ok", "unsure"]
-Problem = Literal["blurred", "dark", "overexposed", "small", "no_cluster", "nothing_found", "low_confidence"]
+Problem = Literal[
+    "blurred", "dark", "overexposed", "small", "no_cluster", "no_subject", "nothing_found", "low_confidence"
+]
 PROBLEMS: tuple[Problem, ...] = get_args(Problem)
 FULL = 3  # so many reasons of the worst urgency are told with all their steps
 BRIEF = 6  # so many more are told with one line each; the rest are named
+
+
+class Asked(Protocol):
+    """A question as it is put to people. ``assumed``: the answer taken while nobody answers, if there is one."""
+
+    @property
+    def id(self) -> str:
+        """What answers name it by."""
+
+    @property
+    def text(self) -> Text:
+        """The question itself."""
+
+    @property
+    def choices(self) -> Mapping[str, Text]:
+        """Answer id -> the answer as people read it."""
+
+    @property
+    def assumed(self) -> str | None:
+        """The id of the answer that stands in for a missing one."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +115,12 @@ PROBLEM_TEXTS: Mapping[Problem, Text] = {
         zh="照片里没看到仪表盘：坐在驾驶座上，对着方向盘后面，把整个仪表盘拍进画面。",
         en="No instrument cluster is in the picture: from the driver's seat, photograph the whole cluster behind the "
         "steering wheel.",
+    ),
+    "no_subject": Text(
+        zh="照片里既没看到仪表盘，也没看到碰撞或损伤：拍灯，就坐在驾驶座上把整个仪表盘拍进画面；拍损伤，就先离远一点拍整车，"
+        "再走近拍坏的地方。",
+        en="Neither an instrument cluster nor damage is in the picture: for lamps, photograph the whole cluster from "
+        "the driver's seat; for damage, take the whole car from a distance first, then the damaged place up close.",
     ),
     "blurred": Text(
         zh="照片糊了：手机靠在方向盘上拿稳，点一下仪表盘对好焦再拍。",

@@ -10,18 +10,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from knowledge.text import Text, UserError
+from knowledge.datafile import CatalogueError, Entry, parse, read_mapping
+from knowledge.text import Text
 from vision.detections import COLORS, Color
 
 Urgency = Literal["stop", "soon", "first", "ok"]
 URGENCIES: tuple[Urgency, ...] = get_args(Urgency)  # worst first
 FOLDER = Path(__file__).parent
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, three times as fast, where it was built in
 
 # The ids are a contract with whoever measures or reads our output; their order is the order of the model's classes.
 LIGHT_IDS: tuple[str, ...] = tuple(
@@ -33,15 +32,7 @@ LIGHT_IDS: tuple[str, ...] = tuple(
 )
 
 
-class CatalogueError(UserError):
-    """A data file that breaks the schema; says which file, entry and field."""
-
-
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Meaning(_Entry):
+class Meaning(Entry):
     """What a lamp means in one colour.
 
     ``drive`` answers "may I drive?" in one sentence; ``now`` are the steps to take, in order; ``within`` says how soon
@@ -67,7 +58,7 @@ class Meaning(_Entry):
         return self
 
 
-class Light(_Entry):
+class Light(Entry):
     """One tell-tale: ``meanings`` by colour, with "any" for colours that have no entry of their own."""
 
     id: str
@@ -91,7 +82,7 @@ class Light(_Entry):
         return min(self.meanings.values(), key=lambda m: URGENCIES.index(m.urgency))
 
 
-class Answer(_Entry):
+class Answer(Entry):
     """One answer to a question. ``urgency`` replaces that of the lamp or rule that asked; ``then`` are steps."""
 
     text: Text
@@ -99,7 +90,7 @@ class Answer(_Entry):
     then: tuple[Text, ...] = ()
 
 
-class Question(_Entry):
+class Question(Entry):
     """What a photo cannot show. ``assumed`` is the answer taken while nobody answers: always a safe one."""
 
     id: str
@@ -113,8 +104,13 @@ class Question(_Entry):
             raise ValueError(f"'assumed' must be one of {sorted(self.answers)}, got {self.assumed!r}")
         return self
 
+    @property
+    def choices(self) -> dict[str, Text]:
+        """The answers as people read them."""
+        return {key: answer.text for key, answer in self.answers.items()}
 
-class Rule(_Entry):
+
+class Rule(Entry):
     """Lamps that mean more together.
 
     It holds when all of ``lights`` are lit and at least ``at_least`` of ``any_of`` ("*" there: any lamps at all).
@@ -145,7 +141,7 @@ class Rule(_Entry):
         return self
 
 
-class Catalogue(_Entry):
+class Catalogue(Entry):
     """All lights in the order of LIGHT_IDS, the rules in file order, and the questions by id."""
 
     lights: Mapping[str, Light]
@@ -167,36 +163,6 @@ class Catalogue(_Entry):
         return self
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - both are safe loaders
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = where.line + 1 if where else 1
-        raise CatalogueError(
-            zh=f"{path.name} 第 {line} 行附近读不了, 请检查缩进和引号。",
-            en=f"{path.name} cannot be read near line {line}: check indentation and quotes.",
-        ) from error
-    if not isinstance(content, dict):
-        raise CatalogueError(
-            zh=f"{path.name} 应是「编号: 内容」的列表, 请对照其他文件。",
-            en=f"{path.name} must map ids to entries: compare it with the other files.",
-        )
-    return content
-
-
-def _parse(model: type[_Entry], content: object, where: str) -> Any:  # noqa: ANN401 - the model's own type
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "-"
-        raise CatalogueError(
-            zh=f"{where} 的 {field} 不对: {first['msg']}。请改正后再试。",
-            en=f"{where}: {field} is wrong ({first['msg']}): correct it and try again.",
-        ) from error
-
-
 def read_catalogue(folder: Path) -> Catalogue:
     """Read ``lights/*.yaml`` and ``rules.yaml`` in ``folder``.
 
@@ -205,30 +171,30 @@ def read_catalogue(folder: Path) -> Catalogue:
     """
     lights: dict[str, Light] = {}
     for path in sorted((folder / "lights").glob("*.yaml")):
-        for key, entry in _read(path).items():
+        for key, entry in read_mapping(path).items():
             if key in lights:
                 raise CatalogueError(
                     zh=f"{path.name} 里的 {key} 重复了, 请删掉一个。",
                     en=f"{path.name}: {key} stands twice: remove one.",
                 )
             content = {"id": key, **entry} if isinstance(entry, dict) else entry
-            lights[key] = _parse(Light, content, f"{path.name} {key}")
+            lights[key] = parse(Light, content, f"{path.name} {key}")
     if missing := [i for i in LIGHT_IDS if i not in lights]:
         raise CatalogueError(
             zh=f"目录里缺少这些灯: {', '.join(missing)}。",
             en=f"The catalogue lacks these lights: {', '.join(missing)}.",
         )
-    rules = _read(folder / "rules.yaml")
+    rules = read_mapping(folder / "rules.yaml")
     questions = {
-        key: _parse(Question, {"id": key, **entry}, f"rules.yaml {key}")
+        key: parse(Question, {"id": key, **entry}, f"rules.yaml {key}")
         for key, entry in (rules.get("questions") or {}).items()
     }
     listed = tuple(
-        _parse(Rule, {"id": key, **entry}, f"rules.yaml {key}") for key, entry in (rules.get("rules") or {}).items()
+        parse(Rule, {"id": key, **entry}, f"rules.yaml {key}") for key, entry in (rules.get("rules") or {}).items()
     )
     # New lamps that a shop adds come after the fixed ones.
     ordered = {i: lights[i] for i in (*LIGHT_IDS, *sorted(set(lights) - set(LIGHT_IDS)))}
-    whole: Catalogue = _parse(Catalogue, {"lights": ordered, "rules": listed, "questions": questions}, "catalogue")
+    whole: Catalogue = parse(Catalogue, {"lights": ordered, "rules": listed, "questions": questions}, "catalogue")
     return whole
 
 

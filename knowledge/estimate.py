@@ -23,7 +23,8 @@ from typing import Literal, NamedTuple, get_args
 from pydantic import Field, model_validator
 
 from knowledge import tables
-from knowledge.catalogue import FOLDER, _Entry, _parse, _read
+from knowledge.catalogue import FOLDER
+from knowledge.datafile import Entry, parse, read_mapping
 from knowledge.playbook import SEVERITIES, Severity
 from knowledge.text import LANGS, Lang, Text, UserError
 
@@ -54,7 +55,7 @@ class Range(NamedTuple):
     high: float
 
 
-class Operation(_Entry):
+class Operation(Entry):
     """One kind of work on one panel, part or pane. ``fitted``: work on top where the car has such a device."""
 
     name: Text
@@ -66,7 +67,7 @@ class Operation(_Entry):
     not_minor: bool = False
 
 
-class Kind(_Entry):
+class Kind(Entry):
     """One kind of damage; ``operations`` from light to heavy. ``behind_more``: unless the damage is minor."""
 
     name: Text
@@ -77,7 +78,7 @@ class Kind(_Entry):
     behind_more: tuple[Text, ...] = ()
 
 
-class Operations(_Entry):
+class Operations(Entry):
     """All that operations.yaml holds."""
 
     operations: Mapping[str, Operation]
@@ -231,7 +232,7 @@ def load_rates(path: Path, shop: str | None = None) -> Rates:
         UserError: if it cannot be read, or is no such table.
     """
     notes = load_operations().notes
-    lines = re.split("\r\n|\r|\n", tables._decode(tables._read(path)))
+    lines = re.split("\r\n|\r|\n", tables.decoded(tables.content_of(path)))
     start = next((number for number, line in enumerate(lines) if line.strip()), 0)
     separator = max(",;\t", key=lines[start].count)
     known = {name: column for column, names in _COLUMNS.items() for name in names}
@@ -295,5 +296,5 @@ def template(lang: Lang = "zh") -> str:
 @functools.cache
 def load_operations(path: Path = FOLDER / "operations.yaml") -> Operations:
     """The operations that yangche ships, or of another file; a CatalogueError names the entry and field to mend."""
-    whole: Operations = _parse(Operations, _read(path), path.name)
+    whole: Operations = parse(Operations, read_mapping(path), path.name)
     return whole

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from knowledge.advice import Level
-from knowledge.catalogue import CatalogueError, _Entry, _parse, _read
+from knowledge.datafile import CatalogueError, Entry, parse, read_mapping
 from knowledge.text import Text
 from knowledge.verdict import NO_ANSWERS, AnswerError
 
@@ -52,7 +52,7 @@ When = Annotated[tuple[_Clause, ...], Field(min_length=1), BeforeValidator(_alte
 that fit, or a named condition with true or false."""
 
 
-class Law(_Entry):
+class Law(Entry):
     """A legal text; ``file`` is its name among the texts, ``dated`` the version that was read."""
 
     id: _Id
@@ -61,7 +61,7 @@ class Law(_Entry):
     dated: str
 
 
-class Source(_Entry):
+class Source(Entry):
     """Why a step is right: an article, with ``words`` quoted from it, or what ``practice`` says.
 
     ``note`` of an article: how far it goes, where its words are about something close by.
@@ -84,7 +84,7 @@ class Source(_Entry):
         return self
 
 
-class PlaybookQuestion(_Entry):
+class PlaybookQuestion(Entry):
     """What a photo cannot show. ``shown``: labels that answer it; ``asks``: where it is asked, everywhere if left out.
 
     ``asks`` may look at the photo and at earlier questions only.
@@ -104,8 +104,18 @@ class PlaybookQuestion(_Entry):
             raise ValueError(f"'shown' names unknown answers {sorted(wrong)}")
         return self
 
+    @property
+    def choices(self) -> Mapping[str, Text]:
+        """The answers as people read them."""
+        return self.answers
 
-class Line(_Entry):
+    @property
+    def assumed(self) -> None:
+        """No answer is taken in place of a missing one: "unknown" is a value of its own."""
+        return None
+
+
+class Line(Entry):
     """Something to photograph."""
 
     id: _Id
@@ -130,7 +140,7 @@ class Step(Ban):
     covers: tuple[str, ...] = ()
 
 
-class Playbook(_Entry):
+class Playbook(Entry):
     """All that one region's file holds. ``steps`` are in the order of doing."""
 
     id: str
@@ -341,22 +351,22 @@ def read_playbook(path: Path) -> Playbook:
 
 
 def _read_playbook(path: Path) -> Playbook:
-    content: dict[str, Any] = {"id": path.stem, **_read(path)}
+    content: dict[str, Any] = {"id": path.stem, **read_mapping(path)}
     for part, model in (("laws", Law), ("sources", Source), ("questions", PlaybookQuestion)):
         entries = content.get(part)
         if isinstance(entries, dict):
             content[part] = {
-                key: _parse(model, {"id": key, **entry} if isinstance(entry, dict) else entry, f"{path.name} {key}")
+                key: parse(model, {"id": key, **entry} if isinstance(entry, dict) else entry, f"{path.name} {key}")
                 for key, entry in entries.items()
             }
     for part, kind in (("steps", Step), ("photograph", Line), ("never", Ban)):
         entries = content.get(part)
         if isinstance(entries, list):
             content[part] = tuple(
-                _parse(kind, entry, f"{path.name} {entry.get('id', '?') if isinstance(entry, dict) else part}")
+                parse(kind, entry, f"{path.name} {entry.get('id', '?') if isinstance(entry, dict) else part}")
                 for entry in entries
             )
-    whole: Playbook = _parse(Playbook, content, path.name)
+    whole: Playbook = parse(Playbook, content, path.name)
     return whole
 
 

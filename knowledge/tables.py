@@ -49,10 +49,15 @@ def read_rows(path: Path) -> Iterator[Row]:
             f"不认识 {path.name} 的文件类型，请用 .jsonl、.csv 或 .xlsx。",
             f"{path.name} has no known file type; please use .jsonl, .csv or .xlsx.",
         )
-    return reader(path, _read(path))
+    return reader(path, content_of(path))
 
 
-def _read(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ArchiveError: if it is a folder, or cannot be read.
+    """
     if path.is_dir():
         raise ArchiveError(f"{path} 是文件夹，请给出文件。", f"{path} is a folder; please name a file.")
     try:
@@ -74,7 +79,7 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decode(data: bytes) -> str:
+def decoded(data: bytes) -> str:
     """Text in UTF-8 (with or without BOM), UTF-16 with BOM, or GB18030 (what Excel writes in China).
 
     Bytes that don't fit become U+FFFD, so that only their rows are refused. A file counts as GB18030 only if UTF-8
@@ -91,7 +96,7 @@ def _decode(data: bytes) -> str:
 
 def _jsonl(path: Path, data: bytes) -> Iterator[Row]:
     del path
-    for number, line in enumerate(_decode(data).split("\n"), start=1):
+    for number, line in enumerate(decoded(data).split("\n"), start=1):
         if line.strip():
             yield _json_row(number, line)
 
@@ -154,7 +159,7 @@ class _Header:
 
 def _csv(path: Path, data: bytes) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE)
-    text = _decode(data)
+    text = decoded(data)
     lines = text.lstrip("\r\n").split("\n", 1)[0]
     separator = max(",;\t", key=lines.count)  # Excel writes semicolons where the comma is the decimal sign
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)

@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from knowledge import advice
-from knowledge.advice import PROBLEMS, Doubt, Level, Problem, Reason
-from knowledge.catalogue import URGENCIES, Catalogue, Light, Meaning, Question, Rule, Urgency
+from knowledge.advice import PROBLEMS, Asked, Doubt, Level, Problem, Reason
+from knowledge.catalogue import URGENCIES, Catalogue, Light, Meaning, Rule, Urgency
 from knowledge.text import Text, UserError
 from vision.detections import Color
 
@@ -61,7 +61,7 @@ class Verdict:
     headline: Text
     reasons: tuple[Reason, ...]
     advice: tuple[Text, ...]
-    questions: tuple[Question, ...]
+    questions: tuple[Asked, ...]
     problems: tuple[Problem, ...]
 
 
@@ -296,4 +296,4 @@ def _milder(a: Urgency, b: Urgency) -> bool:
     return URGENCIES.index(a) > URGENCIES.index(b)
 
 
-__all__ = ["PROBLEMS", "AnswerError", "Finding", "Level", "Problem", "Reason", "Verdict", "judge"]
+__all__ = ["PROBLEMS", "AnswerError", "Asked", "Finding", "Level", "Problem", "Reason", "Verdict", "judge"]

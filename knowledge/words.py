@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from knowledge.catalogue import FOLDER, LIGHT_IDS, CatalogueError
+from knowledge.catalogue import FOLDER, LIGHT_IDS
+from knowledge.datafile import Entry, parse, read_mapping
 from knowledge.phrases import Phrase, chinese_in, fold, has_chinese, same_word, words_in
 from vision.detections import Color, Detection, Detections, iou
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the photo
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same in C, where it was built in
 
 LEAST_SURE = 0.7  # confidence of a lamp word or a message that names a light
 LEAST_SURE_SHORT = 0.9  # of a lamp word of three letters or fewer
@@ -36,18 +35,14 @@ STOP = "master_warning"  # whose messages are those that say: stop
 MISREAD = 0.85  # what a lamp word keeps of its confidence if letters were mended
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LampWords(_Entry):
+class LampWords(Entry):
     """The whole words of one lamp, and the colours in which they are one."""
 
     colors: tuple[Color, ...] = Field(min_length=1)
     words: tuple[str, ...] = Field(min_length=1)
 
 
-class Phrases(_Entry):
+class Phrases(Entry):
     """Phrases in both languages."""
 
     zh: tuple[str, ...] = ()
@@ -58,7 +53,7 @@ class Phrases(_Entry):
         return tuple(Phrase(pattern) for pattern in (*self.zh, *self.en))
 
 
-class Furniture(_Entry):
+class Furniture(Entry):
     """What dials always show: Chinese parts of text, English words with spaces between."""
 
     zh: tuple[str, ...]
@@ -70,7 +65,7 @@ class Furniture(_Entry):
         return frozenset(fold(self.en).split())
 
 
-class MileageWords(_Entry):
+class MileageWords(Entry):
     """Units by the unit that they stand for, and labels that do or don't belong to an odometer."""
 
     units: Mapping[str, tuple[str, ...]]
@@ -78,7 +73,7 @@ class MileageWords(_Entry):
     not_odometer: tuple[str, ...]
 
 
-class Words(_Entry):
+class Words(Entry):
     """``words.yaml``. Lights are named by the ids of the catalogue."""
 
     lamps: Mapping[str, LampWords]
@@ -116,20 +111,8 @@ def read_words(path: Path) -> Words:
     Raises:
         CatalogueError: naming the first field that breaks the schema.
     """
-    try:
-        return Words.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER))  # noqa: S506 - safe
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CatalogueError(
-            zh=f"{path.name} 读不了，请检查缩进、引号和括号。",
-            en=f"{path.name} cannot be read: check indentation, quotes and brackets.",
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "-"
-        raise CatalogueError(
-            zh=f"{path.name} 的 {where} 不对：{first['msg']}。请改正后再试。",
-            en=f"{path.name}: {where} is wrong ({first['msg']}): correct it and try again.",
-        ) from error
+    whole: Words = parse(Words, read_mapping(path), path.name)
+    return whole
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from vision.detections import Detection, Detections
 from vision.detector import FakeDetector
 from vision.photo import Photo, PhotoError
 from vision.reading import FakeReader, ReadingError, TextLine
+from vision.whole import FakeWholePhoto
 
 KEYS = ["photo", "kind", "findings", "severity", "verdict", "advice", "fixes", "messages", "mileage_km", "error"]
 
@@ -37,7 +38,7 @@ def advise(home, photo):
     """Diagnoses the test photo with a detector that sees what it is told."""
 
     def diagnose(*findings: Detection, **options: object):
-        advisor = Advisor.open(home, detector=FakeDetector(Detections.of(findings)))
+        advisor = Advisor.open(home, whole=FakeWholePhoto(), detector=FakeDetector(Detections.of(findings)))
         return advisor.diagnose(photo, **options)
 
     return diagnose
@@ -46,11 +47,11 @@ def advise(home, photo):
 @pytest.mark.parametrize(
     ("findings", "kind", "level"),
     [
-        ([], "other", "unsure"),
+        ([], "dashboard", "unsure"),
         ([seen("cluster")], "dashboard", "unsure"),
-        ([seen("cluster", 0.1)], "other", "unsure"),
+        ([seen("cluster", 0.1)], "dashboard", "unsure"),
         ([seen("oil_pressure", color="red")], "dashboard", "stop"),
-        ([seen("oil_pressure", 0.2, "red")], "other", "unsure"),
+        ([seen("oil_pressure", 0.2, "red")], "dashboard", "unsure"),
         ([seen("check_engine", color="amber"), seen("oil_pressure", color="red", at=1)], "dashboard", "stop"),
         ([seen("turn_signal", color="green"), seen("cluster", at=3)], "dashboard", "ok"),
         # A doubt that could be worse takes the "ok" away, and never the "stop".
@@ -115,7 +116,9 @@ def test_fixes_are_of_the_lamps_that_need_one(advise):
 def test_a_broken_archive_keeps_no_advice_back(photo, tmp_path):
     blocked = tmp_path / "home"
     blocked.write_text("a file where the folder should be")
-    advisor = Advisor.open(blocked, detector=FakeDetector(Detections.of([seen("oil_pressure", color="red")])))
+    advisor = Advisor.open(
+        blocked, whole=FakeWholePhoto(), detector=FakeDetector(Detections.of([seen("oil_pressure", color="red")]))
+    )
     diagnosis = advisor.diagnose(photo)
     assert diagnosis.verdict.level == "stop"
     assert diagnosis.fixes == ()
@@ -131,7 +134,7 @@ def test_answers_change_the_advice_without_another_look(home, photo):
             return super().detect(rgb, floor)
 
     detector = Counting(Detections.of([seen("check_engine", color="amber")]))
-    advisor = Advisor.open(home, detector=detector)
+    advisor = Advisor.open(home, whole=FakeWholePhoto(), detector=detector)
     before = advisor.diagnose(photo)
     (question, *_) = before.verdict.questions
     verdicts = {key: advisor.rejudge(before, {question.id: key}).verdict for key in question.answers}
@@ -184,7 +187,7 @@ def test_the_photo_is_named_as_given(home, tmp_path, photo):
 
     path = tmp_path / "a.png"
     Image.fromarray(photo.rgb).save(path)
-    advisor = Advisor.open(home, detector=FakeDetector(Detections.empty()))
+    advisor = Advisor.open(home, whole=FakeWholePhoto(), detector=FakeDetector(Detections.empty()))
     assert advisor.diagnose(str(path)).photo == str(path)
     assert advisor.diagnose(Path(path)).photo == str(path)
     assert advisor.diagnose(path.read_bytes()).photo == ""
@@ -205,7 +208,7 @@ def told(home, photo):
 
     def diagnose(findings: list[Detection], lines: list[TextLine], **options: object):
         detector = FakeDetector(Detections.of([CLUSTER_SEEN, *findings]))
-        advisor = Advisor.open(home, detector=detector, reader=FakeReader(tuple(lines)))
+        advisor = Advisor.open(home, whole=FakeWholePhoto(), detector=detector, reader=FakeReader(tuple(lines)))
         return advisor.diagnose(photo, text=True, **options)
 
     return diagnose
@@ -266,7 +269,9 @@ def test_without_a_reader_the_lamps_advice_stands(home, photo):
             raise ReadingError("读不了文字。", "No text.")
 
     detector = FakeDetector(Detections.of([CLUSTER_SEEN, seen("oil_pressure", color="red")]))
-    diagnosis = Advisor.open(home, detector=detector, reader=Broken()).diagnose(photo, text=True)
+    diagnosis = Advisor.open(home, whole=FakeWholePhoto(), detector=detector, reader=Broken()).diagnose(
+        photo, text=True
+    )
     assert diagnosis.verdict.level == "stop"
     assert not diagnosis.text_read
     assert diagnosis.no_text is not None

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from knowledge.catalogue import LIGHT_IDS, Catalogue, CatalogueError, load_catalogue, read_catalogue
+from knowledge.catalogue import LIGHT_IDS, Catalogue, load_catalogue, read_catalogue
+from knowledge.datafile import CatalogueError
 from knowledge.text import Text
 from knowledge.verdict import Finding, judge
 

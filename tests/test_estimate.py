@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knowledge.catalogue import FOLDER, CatalogueError
+from knowledge.catalogue import FOLDER
+from knowledge.datafile import CatalogueError
 from knowledge.estimate import ALL, NOTES, Estimate, Rates, estimate, load_operations, load_rates, template
 from knowledge.playbook import LABELS, SEVERITIES
 from knowledge.text import LANGS, UserError

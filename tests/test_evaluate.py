@@ -53,13 +53,16 @@ OIL, ABS = found("oil_pressure", RED.box, 0.9), found("abs", AMBER.box, 0.8)
 @pytest.mark.parametrize(
     ("detections", "expected"),
     [
-        ([OIL, ABS], {"mAP50": 1, "found_AP50": 1, "recall": 1, "precision": 1, "red_recall": 1}),
-        ([], {"mAP50": 0, "found_AP50": 0, "recall": 0, "precision": None, "red_recall": 0}),
-        ([ABS], {"mAP50": 0.5, "recall": 0.5, "precision": 1, "red_recall": 0}),
+        ([OIL, ABS], {"mAP50": 1, "found_AP50": 1, "recall": 1, "precision": 1, "critical_recall": 1}),
+        ([], {"mAP50": 0, "found_AP50": 0, "recall": 0, "precision": None, "critical_recall": 0}),
+        ([ABS], {"mAP50": 0.5, "recall": 0.5, "precision": 1, "critical_recall": 0}),
         # Found, but under another name: a miss and a false alarm.
-        ([found("oil_level", RED.box, 0.9), ABS], {"mAP50": 0.5, "found_AP50": 1, "precision": 0.5, "red_recall": 0}),
+        (
+            [found("oil_level", RED.box, 0.9), ABS],
+            {"mAP50": 0.5, "found_AP50": 1, "precision": 0.5, "critical_recall": 0},
+        ),
         # Below the threshold it counts for the curve, not for the product.
-        ([found("oil_pressure", RED.box, 0.2), ABS], {"mAP50": 1, "recall": 0.5, "red_recall": 0}),
+        ([found("oil_pressure", RED.box, 0.2), ABS], {"mAP50": 1, "recall": 0.5, "critical_recall": 0}),
         # Two findings of one lamp: the second is a false alarm.
         ([OIL, found("oil_pressure", (11, 10, 31, 30), 0.7), ABS], {"mAP50": 1, "recall": 1, "precision": 2 / 3}),
         # Half a lamp away is another place.
@@ -77,7 +80,7 @@ def test_what_counts_neither_for_nor_against() -> None:
     detections = [found("abs", (12, 10, 32, 30), 0.9), found("tpms", (50, 10, 70, 30), 0.9)]
     detections += [found("other", (80, 80, 90, 90), 0.9), found("cluster", (0, 0, 98, 100), 0.9)]
     result = figures(truths, detections)
-    assert (result["lamps"], result["mAP50"], result["precision"]) == (0, None, None)
+    assert (result["objects"], result["mAP50"], result["precision"]) == (0, None, None)
     assert result["cluster_found"] == 1
     assert result["confusion"] == {}
 
@@ -91,7 +94,7 @@ def test_confusion_names_what_it_was_taken_for() -> None:
     detections = [found("parking_brake", RED.box, 0.9), found("tpms", (80, 80, 90, 90), 0.5)]
     table = confusion([seen([RED, AMBER], detections)], lambda d: d.confidence >= 0.3)
     assert table["oil_pressure"] == {
-        "lamps": 1, "right": 0, "missed": 0, "taken_for": {"parking_brake": 1}, "false_alarms": 0,
+        "objects": 1, "right": 0, "missed": 0, "taken_for": {"parking_brake": 1}, "false_alarms": 0,
     }  # fmt: skip
     assert table["abs"]["missed"] == 1
     assert table["tpms"]["false_alarms"] == 1
@@ -145,9 +148,9 @@ def test_the_same_figures_as_the_score_program(shared: Path) -> None:
     }
     expected = score_lights.score(labels, predictions, {})
     ours = measure(report.seen, lambda _: 0.25)
-    for key in ("photos", "lamps", "mAP50", "found_AP50"):
+    for key in ("photos", "objects", "mAP50", "found_AP50"):
         assert ours[key] == pytest.approx(expected[key]), key
-    for key in ("recall", "precision", "red_recall"):
+    for key in ("recall", "precision", "critical_recall"):
         assert ours[key] == pytest.approx(expected[f"{key}@0.25"]), key
     assert ours["per_class"] == expected["per_class"]
 
@@ -193,7 +196,7 @@ def test_the_command(dataset: Path, tmp_path: Path) -> None:
     assert ran.json["confusion"]["frost"]["missed"] == 1
     assert Image.open(out / "worst.jpg").size[0] == 1280
     told = yangche("evaluate", "lights", "--data", dataset, home=tmp_path / "home", lang="zh")
-    assert "红灯中找到并叫对的比例" in told.out
+    assert "要紧的（红灯、事故车、烟火等）找到并叫对的比例" in told.out
 
 
 @pytest.mark.parametrize("name", ["nothing.yaml", "nothing.json", "broken.json", "list.json", "empty.json"])

@@ -13,7 +13,7 @@ import pytest
 from knowledge.catalogue import LIGHT_IDS
 from models import current_folder, read_manifest
 from tests.commands import ROOT, yangche
-from training.promote import PromotionError, check_classes
+from training.served import SERVED, PromotionError
 
 for needed in ("ultralytics", "resvg_py", "cv2"):
     pytest.importorskip(needed, reason="the train extra is not installed")
@@ -104,7 +104,7 @@ def test_a_made_up_lamp_goes_all_the_way(repository: Path, tmp_path: Path) -> No
     done("models", "promote", run, "--gate", data, "--force", "a test", "--json")
     assert current_folder("lights", home).parent == home / "models" / "lights"
     with pytest.raises(PromotionError, match="tow_hook"):
-        check_classes(manifest)
+        SERVED["lights"].check(manifest)
     assert json.loads((run / "run.json").read_text())["rendered"] is True
 
 

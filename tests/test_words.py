@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knowledge.catalogue import FOLDER, CatalogueError, load_catalogue
+from knowledge.catalogue import FOLDER, load_catalogue
+from knowledge.datafile import CatalogueError
 from knowledge.phrases import Phrase, same_word
 from knowledge.words import lamp_word, light_named, load_words, merge, read_words, understand
 from vision.detections import Detection, Detections

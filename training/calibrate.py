@@ -179,7 +179,7 @@ def main(
 ) -> None:
     """Fit, write the result into the manifest, print the reliability on real photos."""
     from models import read_manifest
-    from training.lights import write_manifest
+    from training.card import write_manifest
 
     detector = OnnxDetector.load(folder)
     choose = Fusion(prior=prior)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from models import Manifest, NamingPart
@@ -66,7 +67,7 @@ _UNMEASURED = """## Not measured yet
 
 _FIGURES = (
     "mAP50", "found_AP50", "recall@0.25", "precision@0.25", "red_recall@0.25", "red_photos_called_ok",
-    "recall", "precision", "red_recall", "ece",
+    "recall", "precision", "red_recall", "critical_recall", "ece",
 )  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def _measured(manifest: Manifest) -> str:
     ]
     return _MEASURED.format(
         photos=score["photos"],
-        lamps=score["lamps"],
+        lamps=score.get("lamps", score.get("objects")),
         source=manifest.figures["source"],
         command=manifest.figures["command"].replace("\n", "\n    "),
         figures="\n".join(rows),
@@ -146,8 +147,95 @@ def _more(figures: dict[str, Any]) -> str:
     return "\n" + "\n\n".join(parts) + "\n" if parts else ""
 
 
+_PLAIN = """# {name}: {task}
+
+Generated from `manifest.json` by `python -m training.measure` or `yangche models promote`; change that, not this file.
+
+| | |
+|---|---|
+| file | `{file}` (sha256 `{sha256}`), trained weights `{weights}` |
+| classes | {classes} |
+| input | {input} |
+| thresholds | {thresholds} |
+| licence | {licence} |
+
+## Training
+
+{training}
+
+{measured}
+
+## Limits
+
+{limits}
+"""
+
+_TASKS = {
+    "scenes": "crashed vehicles, other vehicles, fire and smoke in a photo, as boxes",
+    "damage": "scratches, dents, broken parts, glass and lamps in a photo, as boxes",
+    "whole": "what kind of photo it is (dashboard, accident, other), and how severe the damage",
+}
+_INPUTS = {
+    "scenes": "float32 (1, 3, height, width), multiples of 32, RGB in 0..1; the whole photo, long side {sides} pixels",
+    "damage": "float32 (1, 3, height, width), multiples of 32, RGB in 0..1; the whole photo, long side {sides} pixels",
+    "whole": "float32 (n, 3, {sides}, {sides}), RGB in 0..1, the whole photo made square; outputs are logits",
+}
+_LIMITS = {
+    "scenes": """\
+- Trained on press and street photos: a close-up of one damaged panel may show no "accident_vehicle" at all.
+- Dark smoke is often called fire, since the labels call burning vehicles with their smoke fire. Either means: get away.
+- Not every vehicle that stands around is found; their number is no count.""",
+    "damage": """\
+- Small scratches and shallow dents are missed more often than not, and reflections are taken for them.
+- What is not found is not undamaged, and what lies behind a panel is in no photo.""",
+    "whole": """\
+- The severity is a rough class of how the damage looks. It knows nothing of the frame, the axles or the airbags.
+- Dashboards in training are rendered; the cluster that the detector of lamps sees decides where this one is unsure.
+- A photo of a damaged thing other than a car may count as an accident.""",
+}
+
+
+def _plain_card(manifest: Manifest) -> str:
+    told = {key: value for key, value in manifest.training.items() if key not in ("args", "rendered")}
+    sides = " and ".join(str(side) for side in dict.fromkeys((manifest.side, manifest.view_width)))
+    parts = []
+    for part in manifest.figures.get("parts", ()):
+        table = _table(tuple(part["head"]), [tuple(row) for row in part["rows"]]) if part.get("rows") else ""
+        command = "    " + part["command"].replace("\n", "\n    ") if part.get("command") else ""
+        parts.append("\n\n".join(filter(None, (f"## {part['title']}", part.get("note"), command, table))))
+    if gate := {k: v for k, v in manifest.figures.get("real_photos", {}).items() if isinstance(v, int | float)}:
+        parts.append(f"## On {manifest.figures['source']}\n\n    {manifest.figures['command']}\n\n"
+                     + _table(("figure", "value"), gate.items()))  # fmt: skip
+    return _PLAIN.format(
+        **manifest.model_dump(include={"name", "file", "sha256", "weights", "licence"}),
+        task=_TASKS[manifest.name],
+        classes=", ".join(manifest.classes),
+        input=_INPUTS[manifest.name].format(sides=sides),
+        thresholds=", ".join(f"{key} {value}" for key, value in manifest.thresholds.items()),
+        training="\n".join(f"- {key}: {_value(value)}" for key, value in told.items()),
+        measured="\n\n".join(parts) or f"## Not measured yet\n\n`yangche evaluate {manifest.name}` measures it.",
+        limits=_LIMITS[manifest.name],
+    )
+
+
+def write_figures(folder: Path, score: dict[str, Any], source: str, command: str) -> None:
+    """Put figures into a model's manifest, and write its card."""
+    path = folder / "manifest.json"
+    manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    figures = {**manifest.figures, "source": source, "command": command, "real_photos": score}
+    write_manifest(folder, manifest.model_copy(update={"figures": figures}))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a model's manifest, and its card from it, so that both always agree."""
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(manifest), encoding="utf-8")
+
+
 def model_card(manifest: Manifest) -> str:
     """The card as Markdown."""
+    if manifest.name in _TASKS:
+        return _plain_card(manifest)
     told = {key: value for key, value in manifest.training.items() if key not in ("args", "rendered")}
     naming = manifest.naming
     return _CARD.format(

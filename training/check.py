@@ -124,7 +124,7 @@ def check(data: DataSet, contract: Sequence[str], progress: Callable[[Iterable[A
         try:
             rgb = open_photo(path).rgb
             size = rgb.shape[1], rgb.shape[0]
-            seen.append(_Seen(split, path, hashlib.sha256(path.read_bytes()).hexdigest(), _bits(rgb)))
+            seen.append(_Seen(split, path, hashlib.sha256(path.read_bytes()).hexdigest(), bits(rgb)))
         except PhotoError as error:
             values = {"zh": error.text.zh, "en": error.text.en}
             report.findings.append(Finding("unreadable_image", str(path), values=values))
@@ -205,7 +205,7 @@ def _same(seen: Sequence[_Seen]) -> list[Finding]:
     return findings
 
 
-def _bits(rgb: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+def bits(rgb: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     """A perceptual hash: whether each part of the picture is brighter than its right neighbour."""
     grey = Image.fromarray(rgb).convert("L").resize((HASH + 1, HASH), Image.Resampling.BOX)
     values = np.asarray(grey, np.int16)
@@ -217,14 +217,14 @@ def _alike(seen: Sequence[_Seen]) -> list[Finding]:
     known = [(one, one.bits) for one in seen if one.bits is not None]
     if not known:
         return []
-    bits = np.stack([b for _, b in known])
+    all_bits = np.stack([b for _, b in known])
     splits = np.array([one.split for one, _ in known])
     findings = []
     for i, (one, own) in enumerate(known):
         rest = np.flatnonzero(splits[:i] != one.split)
         if not len(rest):
             continue
-        distance = (bits[rest] != own).sum(axis=1)
+        distance = (all_bits[rest] != own).sum(axis=1)
         nearest = rest[int(distance.argmin())]
         if distance.min() <= ALIKE and known[nearest][0].digest != one.digest:
             findings.append(Finding("alike", str(one.path), values={"other": str(known[nearest][0].path)}))

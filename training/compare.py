@@ -18,8 +18,8 @@ import typer
 from models import read_manifest
 from training.calibrate import Truth as Photo
 from training.calibrate import labelled, rendered
+from training.card import write_manifest
 from training.evaluate import Seen, Truth, measure
-from training.lights import write_manifest
 from vision.detector import DEFAULT_FOLDER, OnnxDetector
 
 app = typer.Typer(help=__doc__, add_completion=False)

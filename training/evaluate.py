@@ -1,4 +1,4 @@
-"""Measures what is served: the detector with its cluster look and its thresholds, on whole photos with known lamps.
+"""Measures what is served: a detector with all its looks and thresholds, on whole photos with known lamps or damage.
 
 mAP50 and the matching are those of the releases' own score program: all-point interpolation, a finding per lamp, IoU of
 0.5 or more, "other" and lamps marked ignore count neither for nor against.
@@ -24,6 +24,8 @@ IGNORED_IOU = 0.3  # a finding that touches an ignored lamp this much is no fals
 FLOOR = 0.01  # findings below do not count at all
 RELIABLE_FROM = 0.1  # below this the product does not even doubt
 OTHER = "other"
+# Of a scene, as red lamps of a dashboard.
+CRITICAL = frozenset({"accident_vehicle", "fire", "smoke", "broken_part", "broken_glass"})
 
 Box = tuple[float, float, float, float]
 
@@ -36,6 +38,11 @@ class Truth:
     box: Box
     color: str | None
     ignore: bool = False
+
+    @property
+    def critical(self) -> bool:
+        """Whether missing it may lead somebody into danger."""
+        return self.color == "red" or self.label in CRITICAL
 
     @property
     def counts(self) -> bool:
@@ -242,7 +249,7 @@ def confusion(seen: Sequence[Seen], keep: Callable[[Detection], bool]) -> dict[s
     table: dict[str, dict[str, Any]] = {}
 
     def row(label: str) -> dict[str, Any]:
-        return table.setdefault(label, {"lamps": 0, "right": 0, "missed": 0, "taken_for": {}, "false_alarms": 0})
+        return table.setdefault(label, {"objects": 0, "right": 0, "missed": 0, "taken_for": {}, "false_alarms": 0})
 
     for pair in match(seen, with_class=False, keep=keep):
         if pair.truth is None:
@@ -250,7 +257,7 @@ def confusion(seen: Sequence[Seen], keep: Callable[[Detection], bool]) -> dict[s
                 row(pair.found.label)["false_alarms"] += 1
             continue
         entry = row(pair.truth.label)
-        entry["lamps"] += 1
+        entry["objects"] += 1
         if pair.found is None:
             entry["missed"] += 1
         elif pair.found.label == pair.truth.label:
@@ -270,19 +277,19 @@ def measure(seen: Sequence[Seen], threshold: Callable[[str], float]) -> dict[str
     per_class, anything = _per_class(seen, True), _per_class(seen, False)
     at = list(match(seen, True, believed))
     right = sum(1 for p in at if p.found and p.truth)
-    red = [p.found is not None for p in at if p.truth and p.truth.color == "red"]
+    critical = [p.found is not None for p in at if p.truth and p.truth.critical]
     bins, error = reliability(match(seen, True))
     clusters = [(one, t) for one in seen for t in one.truths if t.label == CLUSTER]
     framed = sum(any(d.label == CLUSTER and iou(d.box, t.box) >= IOU for d in one.found) for one, t in clusters)
     return {
         "photos": len(seen),
-        "lamps": sum(n for _, n in per_class.values()),
-        "red_lamps": len(red),
+        "objects": sum(n for _, n in per_class.values()),
+        "critical": len(critical),
         "mAP50": _share(sum(ap for ap, _ in per_class.values()), len(per_class)),
         "found_AP50": anything["any"][0] if anything.get("any") else None,
         "recall": _share(right, sum(1 for p in at if p.truth)),
         "precision": _share(right, sum(1 for p in at if p.found)),
-        "red_recall": _share(sum(red), len(red)),
+        "critical_recall": _share(sum(critical), len(critical)),
         "cluster_found": _share(framed, len(clusters)),
         "ece": error,
         "per_class": {key: [round(ap, 3), n] for key, (ap, n) in per_class.items()},
@@ -315,7 +322,7 @@ def errors_in(labels: Path, predictions: Path, threshold: Callable[[str], float]
         elif pair.truth is not None and pair.found is not None and pair.truth.label != pair.found.label:
             said, sure = pair.found.label, round(pair.found.confidence, 2)
             errors.append({**row, "lamp": pair.truth.label, "said": said, "confidence": sure})
-    served = {key: figures[key] for key in ("recall", "precision", "red_recall")}
+    served = {key: figures[key] for key in ("recall", "precision", "critical_recall")}
     return {"errors": errors, "at_thresholds": served}
 
 
@@ -338,7 +345,7 @@ def evaluate(
 
 
 def worst(seen: Sequence[Seen], threshold: Callable[[str], float], most: int = 12) -> list[list[Pair]]:
-    """The photos with most misses and false alarms, worst first, each with all its pairs; a missed red counts twice."""
+    """The photos with most misses and false alarms, worst first, with all their pairs; a critical miss counts twice."""
 
     def believed(found: Detection) -> bool:
         return found.confidence >= threshold(found.label)
@@ -346,7 +353,7 @@ def worst(seen: Sequence[Seen], threshold: Callable[[str], float], most: int = 1
     scored = []
     for one in seen:
         pairs = list(match([one], True, believed))
-        missed = sum(2 if p.truth.color == "red" else 1 for p in pairs if p.truth and not p.found)
+        missed = sum(2 if p.truth.critical else 1 for p in pairs if p.truth and not p.found)
         false = sum(1 for p in pairs if p.found and not p.truth)
         if missed + false:
             scored.append((missed + false, pairs))

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from models import Manifest
-from training.card import model_card
+from training.card import write_figures, write_manifest
 from training.lamps import LAMP_COLORS, WORDS
 from training.pipeline import Recipe, TrainingError, fit, train_extra
 from training.pipeline import export as export_run
@@ -160,20 +160,6 @@ def record(
         thresholds = manifest.thresholds
         rows = errors_in(labels, predictions, lambda label: thresholds.get(label, thresholds["default"]))
         write_manifest(folder, manifest.model_copy(update={"figures": {**manifest.figures, **rows}}))
-
-
-def write_figures(folder: Path, score: dict[str, Any], source: str, command: str) -> None:
-    """Put figures into a model's manifest, and write its card."""
-    path = folder / "manifest.json"
-    manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    figures = {**manifest.figures, "source": source, "command": command, "real_photos": score}
-    write_manifest(folder, manifest.model_copy(update={"figures": figures}))
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a model's manifest, and its card from it, so that both always agree."""
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(manifest), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def export(
     import shutil
 
     from models import NamingPart, read_manifest, sha256_of
-    from training.lights import write_manifest
+    from training.card import write_manifest
     from training.naming_net import SIDE, write_onnx
 
     onnx_file, weights = to / "naming.onnx", to / "naming.pt"
@@ -225,7 +225,7 @@ def icons(
 ) -> None:
     """How many lamps drawn by others, which nothing was trained on, the classifier names right on rendered boards."""
     from models import read_manifest
-    from training.lights import write_manifest
+    from training.card import write_manifest
     from training.naming_net import plain
 
     namer = OnnxDetector.load(model).namer

@@ -36,7 +36,8 @@ class Recipe:
     """What one kind of detector needs.
 
     ``classes``: in the order of their numbers; ``augmentation``: what the trainer may change about a picture;
-    ``side``, ``view_width``: how the detector looks; ``colors``: those that each class is ever lit in.
+    ``side``, ``view_width``: how the detector looks; ``train_side``: pixels of the pictures in training, if not
+    ``side``; ``colors``: those that each class is ever lit in.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Recipe:
     augmentation: Mapping[str, Any]
     side: int = 640
     view_width: int = 1536
+    train_side: int | None = None
     colors: Mapping[str, list[str]] = field(default_factory=dict)
 
 
@@ -100,11 +102,13 @@ def fit(
     batch: int = 8,
     lr0: float = 0.001,
     device: str = "",
+    threads: int = 0,
     note: Mapping[str, Any] | None = None,
 ) -> Path:
     """Fine-tune for a given time; returns the run folder, in Ultralytics' own layout.
 
-    ``device``: as Ultralytics spells it; "" takes a GPU if there is one. ``note`` is kept in the run's ``run.json``.
+    ``device``: as Ultralytics spells it; "" takes a GPU if there is one. ``threads``: of the CPU, 0 takes all; one a
+    process is best where several run. ``note`` is kept in the run's ``run.json``.
     """
     with train_extra():
         from ultralytics import YOLO
@@ -117,9 +121,11 @@ def fit(
         model = YOLO(weights)
     except (OSError, RuntimeError) as error:
         raise _no_weights(weights) from error
-    _prepare(model, hours)
+    _prepare(model, hours, threads)
+    half_on_cpu(chosen)
     model.train(
-        data=str(data), epochs=1000, time=hours, batch=batch, nbs=batch, device=chosen, imgsz=recipe.side,
+        data=str(data), epochs=1000, time=hours, batch=batch, nbs=batch, device=chosen,
+        imgsz=recipe.train_side or recipe.side,
         optimizer="AdamW", lr0=lr0, warmup_epochs=0, project=str(out.parent.resolve()), name=out.name, exist_ok=True,
         amp=chosen not in ("cpu", "mps"), workers=2, plots=True, deterministic=False, **recipe.augmentation,
     )  # fmt: skip
@@ -156,13 +162,25 @@ def resume(run: Path, hours: float, device: str = "") -> Path | None:
     return run
 
 
-def _prepare(model: Any, hours: float) -> None:  # noqa: ANN401 - ultralytics has no types
+def half_on_cpu(device: str) -> None:
+    """Let Ultralytics compute in bfloat16 where the CPU can: it does so on GPUs only, and 1.7 times as fast here.
+
+    Measured on an EPYC with AVX512-BF16. Weights, losses and the validation stay in float32.
+    """
+    import torch
+    from ultralytics.engine import trainer
+
+    if device == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
+        trainer.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)
+
+
+def _prepare(model: Any, hours: float, threads: int = 0) -> None:  # noqa: ANN401 - ultralytics has no types
     import torch
     from ultralytics import settings
 
     settings.update({"sync": False})  # nothing about a run leaves the machine
     # Ultralytics leaves one core free, which is half of a small machine.
-    model.add_callback("on_train_start", lambda _: torch.set_num_threads(os.cpu_count() or 1))
+    model.add_callback("on_train_start", lambda _: torch.set_num_threads(threads or os.cpu_count() or 1))
     model.add_callback("on_train_batch_start", cosine(hours))
 
 
@@ -234,19 +252,43 @@ def export(
     if (run / RUN_FILE).is_file():
         shutil.copy(run / RUN_FILE, to / RUN_FILE)
     training = {"data": data, "command": command, "args": _arguments(recipe, run), "torch": torch.__version__}
+    return write_model(
+        to,
+        recipe.name,
+        classes=[model.names[i] for i in range(len(model.names))],
+        side=recipe.side,
+        view_width=recipe.view_width,
+        thresholds=thresholds,
+        colors=recipe.colors,
+        training=training if rendered else {**training, "rendered": False},
+    )
+
+
+def write_model(
+    to: Path,
+    name: str,
+    *,
+    classes: list[str],
+    side: int,
+    view_width: int,
+    thresholds: Mapping[str, float],
+    training: dict[str, Any],
+    colors: Mapping[str, list[str]] | None = None,
+) -> Manifest:
+    """Write the manifest of the model.onnx and model.pt that lie in ``to``; nothing is measured yet."""
     manifest = Manifest(
-        name=recipe.name,
+        name=name,
         file="model.onnx",
         sha256=sha256_of(to / "model.onnx"),
         weights="model.pt",
         weights_sha256=sha256_of(to / "model.pt"),
         licence="AGPL-3.0-or-later",
-        classes=[model.names[i] for i in range(len(model.names))],
-        side=recipe.side,
-        view_width=recipe.view_width,
+        classes=classes,
+        side=side,
+        view_width=view_width,
         thresholds=dict(thresholds),
-        colors=dict(recipe.colors),
-        training=training if rendered else {**training, "rendered": False},
+        colors=dict(colors or {}),
+        training=training,
         figures={},
     )
     (to / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")

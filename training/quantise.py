@@ -94,7 +94,7 @@ def main(
     shots: Annotated[int, typer.Option(help="Rendered photos for calibration")] = 24,
 ) -> None:
     """Write a model folder whose classifier of crops (and detector, if asked for) is INT8."""
-    from training.lights import write_manifest
+    from training.card import write_manifest
 
     manifest = read_manifest(source)
     served = OnnxDetector.load(source)

@@ -324,10 +324,7 @@ class OnnxDetector:
 
     def run(self, view: Rgb) -> tuple[NDArray[np.float32], float]:
         """The bare model on one picture with sides that are multiples of 32: raw output, and milliseconds taken."""
-        tensor = np.ascontiguousarray(view.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
-        started = time.perf_counter()
-        (out,) = self.session.run(None, {self.session.get_inputs()[0].name: tensor})
-        return np.asarray(out[0], np.float32), (time.perf_counter() - started) * 1000
+        return run_yolo(self.session, view)
 
 
 @dataclass(frozen=True)
@@ -378,6 +375,14 @@ class Fusion:
 def _logit(p: NDArray[np.float32]) -> NDArray[np.float32]:
     p = np.clip(p, 1e-4, 1 - 1e-4)
     return np.asarray(np.log(p / (1 - p)), np.float32)
+
+
+def run_yolo(session: onnxruntime.InferenceSession, view: Rgb) -> tuple[NDArray[np.float32], float]:
+    """An exported YOLO on one picture (sides: multiples of 32): (4 + classes, anchors), and milliseconds taken."""
+    tensor = np.ascontiguousarray(view.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+    started = time.perf_counter()
+    (out,) = session.run(None, {session.get_inputs()[0].name: tensor})
+    return np.asarray(out[0], np.float32), (time.perf_counter() - started) * 1000
 
 
 def decode(raw: NDArray[np.float32], floor: float = FLOOR, most: int = 600) -> Proposals:
