@@ -148,9 +148,11 @@ def test_the_same_figures_as_the_score_program(shared: Path) -> None:
     }
     expected = score_lights.score(labels, predictions, {})
     ours = measure(report.seen, lambda _: 0.25)
-    for key in ("photos", "objects", "mAP50", "found_AP50"):
+    assert ours["objects"] == expected["lamps"]
+    for key in ("photos", "mAP50", "found_AP50"):
         assert ours[key] == pytest.approx(expected[key]), key
-    for key in ("recall", "precision", "critical_recall"):
+    assert ours["critical_recall"] == pytest.approx(expected["red_recall@0.25"])
+    for key in ("recall", "precision"):
         assert ours[key] == pytest.approx(expected[f"{key}@0.25"]), key
     assert ours["per_class"] == expected["per_class"]
 
