@@ -97,7 +97,7 @@ def add_to(
         hidden = _per_photo("--hide", hide or [], names)
         parties = _party("--party-a", party_a or []), _party("--party-b", party_b or [])
         given = _Given(
-            when=_when(time),
+            when=when_of(time),
             place=place,
             place_from_photo=place_from_photo,
             shows={n: [line.strip() for value in values for line in value.split(",")] for n, values in shown.items()},
@@ -235,9 +235,13 @@ def _party(option: str, pairs: Sequence[str]) -> Party:
     return Party(**told)
 
 
-def _when(given: str | None) -> datetime | None:
-    """A time without its zone is one of this machine's."""
-    if given is None:
+def when_of(given: str | None) -> datetime | None:
+    """A time as people give it, None for none; without its zone it is one of this machine's.
+
+    Raises:
+        EvidenceError: if it cannot be read.
+    """
+    if given is None or not given.strip():
         return None
     try:
         when = datetime.fromisoformat(given.strip())

@@ -8,13 +8,12 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cabinet import Cabinet
-from app.evidence_cli import Seen
+from app.evidence_cli import Seen, when_of
 from app.texts import say
 from knowledge.text import LANGS, Lang, UserError
 
@@ -171,7 +170,7 @@ class EvidenceDesk:
         evidence = Evidence(
             exhibits=exhibits,
             severity=severity,
-            when=_when(told.when),
+            when=when_of(told.when),
             place=told.place.strip() or None,
             place_from_photo=told.from_photo,
             checklist=checklist,
@@ -207,16 +206,6 @@ def hidden_boxes(drawn: str) -> dict[int, list[list[float]]]:
             if sound and 0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1:
                 found.setdefault(int(number), []).append([float(v) for v in box])
     return found
-
-
-def _when(given: str) -> datetime | None:
-    if not given.strip():
-        return None
-    try:
-        when = datetime.fromisoformat(given.strip())
-    except ValueError as error:
-        raise _error("evidence.bad_time", given=given) from error
-    return when if when.tzinfo else when.astimezone()
 
 
 def _error(key: str, **values: object) -> UserError:

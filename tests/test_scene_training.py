@@ -76,6 +76,9 @@ def test_figures_of_kinds_and_severities():
     assert made["severity_accuracy"] == 0.5
     assert made["damaged_balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
     assert made["by_source"]["dashboards"] == [0, 1]
+    missed = figures([(Example(Path("g"), 1, 2, "severity"), "other", None)])  # no severity, since no accident was seen
+    assert missed["severity_accuracy"] == 0
+    assert missed["severity_confusion"] == {"severe as none": 1}
     assert figures(rows[-1:])["damaged_balanced_accuracy"] is None
 
 
