@@ -552,7 +552,7 @@ def test_the_command_without_a_machine_that_looks(tmp_path, photos, home) -> Non
         (["--hide", "1=1,2,3"], "An area to hide in photo “one.jpg”"),
         (["--hide", "1=a,b,c,d"], "An area to hide in photo “one.jpg”"),
         (["--party-a", "shoe=42"], "no field “shoe”.*name, phone, plate"),
-        (["--time", "yesterday"], "--time takes a time"),
+        (["--time", "yesterday"], "“yesterday” cannot be read: write it as 2026-11-25T08:30"),
         (["--answer", "hurt=maybe"], "has no answer 'maybe'"),
         (["--region", "moon"], "no region 'moon'"),
         (["--out", "PHOTO"], "would be overwritten"),
