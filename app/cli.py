@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app import evidence_cli, training_cli
+from app import archive_cli, evidence_cli, training_cli
 from app.options import JsonOption, LangOption, console, fail, language_of, print_json, speak, spoken, user_error
 from app.settings import Settings
 from app.texts import say
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.advisor import Advisor, Diagnosis
     from app.evidence_cli import Diagnose
     from app.lamps import Rgb
-    from knowledge.search import Hit
+    from knowledge.answers import Answer
 
 app = typer.Typer(
     name="yangche",
@@ -31,10 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-archive_app = typer.Typer(help="维修案例库 / The archive of past fixes.", no_args_is_help=True, rich_markup_mode=None)
 catalogue_app = typer.Typer(help="指示灯目录 / The catalogue of lights.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(archive_app, name="archive")
 app.add_typer(catalogue_app, name="catalogue")
+archive_cli.add_to(app)
 training_cli.add_to(app)
 
 
@@ -152,82 +151,25 @@ def search(
     from app.advisor import Advisor
 
     rows = [{"query_id": "", "query": query or ""}] if queries is None else list(_read_queries(queries, language))
+    from knowledge.answers import answer
+
     searcher = Advisor.open().searcher
     failed = False
     for row in rows:
-        hits: list[Hit] = []
+        found = None
         try:
-            hits = searcher.search(row["query"], k=k, brand=brand, series=series, code=code, light=light)
+            found = answer(searcher, row["query"], k=k, brand=brand, series=series, code=code, light=light)
         except UserError as error:  # one query that says nothing must not stop the others
             failed = True
             print(error.text.in_(language), file=sys.stderr)
         if as_json:
-            from app.report import hit_json
+            from app.report import answer_json
 
-            print_json({**row, "hits": [hit_json(hit, language) for hit in hits]})
-        else:
-            _print_hits(hits, language, row["query"] if queries else None)
+            print_json({**row, **(answer_json(found, language) if found else {"hits": []})})
+        elif found:
+            _print_answer(found, language, row["query"] if queries else None)
     if failed:
         raise typer.Exit(1)
-
-
-@archive_app.command("init")
-def archive_init(
-    empty: Annotated[bool, typer.Option("--empty", help="不放入门案例 / Without the starter cases.")] = False,
-    lang: LangOption = None,
-) -> None:
-    """建立案例库。 / Set the archive up."""
-    from knowledge.archive import Archive
-
-    home = Settings.read().home
-    cases = Archive.init(home, empty=empty).stats()["cases"]
-    print(say("cli.archive_ready", language_of(lang), cases=cases, home=home))
-
-
-@archive_app.command("import")
-def archive_import(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help=".jsonl .csv .xlsx")],
-    as_json: JsonOption = False,
-    lang: LangOption = None,
-) -> None:
-    """导入案例。 / Import cases; refused rows are told with their line and reason."""
-    from knowledge.archive import Archive
-
-    language = language_of(lang)
-    report = Archive.open(Settings.read().home).import_file(file)
-    refused = [{"line": row.line, "reason": row.reason.in_(language)} for row in report.refused]
-    if report.ignored:
-        print(say("cli.ignored", language, columns=", ".join(report.ignored)), file=sys.stderr)
-    counts = {"taken": report.taken, "updated": report.updated, "unchanged": report.unchanged}
-    if as_json:
-        print_json({**counts, "refused": refused})
-        return
-    for row in refused:
-        print(say("cli.refused", language, **row))
-    print(say("cli.imported", language, **counts, refused=len(refused)))
-
-
-@archive_app.command("export")
-def archive_export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help=".jsonl .csv .xlsx")], lang: LangOption = None
-) -> None:
-    """导出案例。 / Write all cases to a file that import reads back."""
-    from knowledge.archive import Archive
-
-    cases = Archive.open(Settings.read().home).export_file(file)
-    print(say("cli.exported", language_of(lang), cases=cases, path=file))
-
-
-@archive_app.command("stats")
-def archive_stats(as_json: JsonOption = False, lang: LangOption = None) -> None:
-    """案例数量。 / How many cases there are."""
-    from knowledge.archive import Archive
-
-    stats = Archive.open(Settings.read().home).stats()
-    if as_json:
-        print_json(stats)
-    else:
-        print(say("cli.cases", language_of(lang), **stats))
 
 
 @app.command()
@@ -330,16 +272,13 @@ class _Pictures:
         return path
 
 
-def _print_hits(hits: list[Hit], lang: Lang, title: str | None) -> None:
-    from app.report import print_hits
+def _print_answer(answer: Answer, lang: Lang, title: str | None) -> None:
+    from app.report import print_answer
 
     out = console()
     if title is not None:
         out.rule(title)
-    if hits:
-        print_hits(out, hits, lang)
-    else:
-        print(say("cli.no_hits", lang))
+    print_answer(out, answer, lang)
 
 
 def _answers(given: list[str], advisor: Advisor, lang: Lang) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from app.texts import say
 from knowledge.text import Lang, Text
 
 if TYPE_CHECKING:
+    from knowledge.answers import Answer
+    from knowledge.case import Case
     from knowledge.search import Hit
     from knowledge.words import Message
 
@@ -143,14 +146,63 @@ def print_hits(console: Console, hits: Sequence[Hit], lang: Lang, *, briefly: bo
         _lines(console, " · ".join(filter(None, (case.case_id, vehicle, origin, *why))), 4, "dim")
 
 
+def case_json(case: Case, lang: Lang) -> dict[str, Any]:
+    """A whole case, its words in ``lang``."""
+    values = ((name, getattr(case, name)) for name in type(case).model_fields)
+    return {name: value.in_(lang) if isinstance(value, Text) else value for name, value in values}
+
+
 def hit_json(hit: Hit, lang: Lang) -> dict[str, Any]:
     """A hit with the whole case, its words in ``lang``."""
-    case = {
-        name: value.in_(lang) if isinstance(value, Text) else value
-        for name, value in ((name, getattr(hit.case, name)) for name in type(hit.case).model_fields)
+    case = case_json(hit.case, lang)
+    told = {"case_id": case.pop("case_id"), "score": round(float(hit.score), 4), "relevant": hit.relevant}
+    return {**told, **case, "why": [why.text.in_(lang) for why in hit.why]}
+
+
+def answer_json(answer: Answer, lang: Lang) -> dict[str, Any]:
+    """Hits, groups with their counts, and warnings; ``nothing`` says so where the archive has nothing like it."""
+    return {
+        "hits": [hit_json(hit, lang) for hit in answer.hits],
+        "groups": [
+            {
+                "operation": group.operation.key if group.operation else None,
+                "title": group.title.in_(lang),
+                "cases": len(group.hits),
+                **asdict(group.tally),
+                "starter_only": group.starter,
+                "case_ids": [hit.case.case_id for hit in group.hits],
+            }
+            for group in answer.groups
+        ],
+        "warnings": [warning.text.in_(lang) for warning in answer.warnings],
+        "nothing": answer.nothing.in_(lang) if answer.nothing else None,
     }
-    score = round(float(hit.score), 4)
-    return {"case_id": case.pop("case_id"), "score": score, **case, "why": [why.text.in_(lang) for why in hit.why]}
+
+
+def print_answer(console: Console, answer: Answer, lang: Lang, best: int = 2) -> None:
+    """Groups with their counts, each with its ``best`` cases; warnings first, since they save a wrong repair."""
+    if answer.nothing:
+        _lines(console, answer.nothing.in_(lang), 0)
+        return
+    for warning in answer.warnings:
+        _lines(console, warning.text.in_(lang), 0, "bold yellow")
+    shown = {hit.case.case_id for hit in answer.hits}
+    for group in answer.groups:
+        hits = [hit for hit in group.hits if hit.case.case_id in shown]
+        if not hits:
+            continue
+        starter = f"  ({say('part.starter', lang)})" if group.starter else ""
+        colon = "：" if lang == "zh" else ": "
+        _lines(console, f"{group.title.in_(lang)}{colon}{group.counts.in_(lang)}{starter}", 0, "bold cyan")
+        print_hits(console, hits[:best], lang)
+
+
+def print_case(console: Console, case: Case, lang: Lang) -> None:
+    """Every field of a case that says something."""
+    for name, value in case_json(case, lang).items():
+        if value not in ("", None, ()):
+            told = ", ".join(value) if isinstance(value, tuple) else value
+            _lines(console, f"{say(f'field.{name}', lang)}  {told}", 2)
 
 
 def print_bench(console: Console, figures: dict[str, Any], lang: Lang) -> None:

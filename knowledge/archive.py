@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from knowledge.case import STARTER, Case, read_case, words
-from knowledge.sqlite_store import SqliteCaseStore
+from knowledge.case import COLUMNS, STARTER, Case, read_case, words
+from knowledge.personal import mask_case
+from knowledge.sql_store import SqlCaseStore
 from knowledge.store import CaseStore, MemoryCaseStore, Stored, StoreError
-from knowledge.tables import ArchiveError, check_row, read_rows, write_rows
+from knowledge.tables import ArchiveError, check_row, read_rows, write_rows, write_table
 from knowledge.text import Text
 
 __all__ = [
@@ -22,7 +23,7 @@ __all__ = [
     "ImportReport",
     "MemoryCaseStore",
     "Refusal",
-    "SqliteCaseStore",
+    "SqlCaseStore",
     "StoreError",
     "Stored",
     "words",
@@ -43,13 +44,19 @@ class Refusal:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of a file's rows; ``ignored`` names its columns that yangche doesn't know and didn't keep."""
+    """What became of a file's rows.
+
+    ``ignored`` names its columns that yangche doesn't know and didn't keep, ``masked`` counts rows in which personal
+    data (phone numbers, VINs, plates ...) was covered, ``new`` holds the ids of the cases taken.
+    """
 
     taken: int = 0
     updated: int = 0
     unchanged: int = 0
     refused: tuple[Refusal, ...] = ()
     ignored: tuple[str, ...] = ()
+    masked: int = 0
+    new: tuple[str, ...] = ()
 
 
 class Archive:
@@ -67,7 +74,7 @@ class Archive:
         Raises:
             StoreError: if the folder or the database can't be used.
         """
-        archive = cls(SqliteCaseStore(home / DATABASE))
+        archive = cls(SqlCaseStore(home / DATABASE))
         if archive.store.note(STARTER) != _NONE:
             archive._refresh_starter(starter)
         return archive
@@ -78,7 +85,7 @@ class Archive:
 
         Where an archive stands already, ``empty`` takes the starter cases out and its opposite brings them back.
         """
-        archive = cls(SqliteCaseStore(home / DATABASE))
+        archive = cls(SqlCaseStore(home / DATABASE))
         if empty:
             archive.store.note(STARTER, _NONE)
             archive.store.delete(archive._starter_ids(), STARTER)
@@ -104,8 +111,10 @@ class Archive:
         self.store.put(cases, STARTER, replacing=(STARTER,))
         self.store.note(STARTER, digest)
 
-    def import_file(self, path: Path) -> ImportReport:
+    def import_file(self, path: Path, keep_personal: bool = False) -> ImportReport:
         """Take over the cases in a .jsonl, .csv or .xlsx file, in one transaction; durable when this returns.
+
+        Personal data is masked first, unless ``keep_personal``.
 
         A row with the case_id of a case here updates it (the earlier version stays in the history); a row that
         changes nothing counts as unchanged. Bad rows are refused one by one. Importing a file twice changes nothing.
@@ -117,10 +126,13 @@ class Archive:
         refused: list[Refusal] = []
         ignored: dict[str, None] = {}
         cases: dict[str, tuple[int, Case]] = {}
-        repeated = 0
+        repeated = masked = 0
         for row in read_rows(path):
             ignored.update(dict.fromkeys(row.ignored))
             case = check_row(row, read_case)
+            if not (keep_personal or isinstance(case, Text)):
+                case, kinds = mask_case(case)
+                masked += bool(kinds)
             if isinstance(case, Text):
                 refused.append(Refusal(row.line, case))
             elif case.case_id not in cases:
@@ -152,6 +164,8 @@ class Archive:
             counts["unchanged"] + repeated,
             tuple(sorted(refused, key=lambda r: r.line)),
             tuple(ignored),
+            masked,
+            tuple(case_id for case_id, outcome in zip(cases, outcomes, strict=True) if outcome == "taken"),
         )
 
     def export_file(self, path: Path) -> int:
@@ -162,16 +176,38 @@ class Archive:
         """
         return write_rows((s.case for s in self.store.changes() if not s.deleted), path)
 
-    def add(self, case: Case, author: str) -> None:
-        """Write one case, new or edited."""
-        self.store.put([case], author)
+    def add(self, case: Case, author: str, keep_personal: bool = False) -> Case:
+        """Write one case, new or edited; the case as it was kept, personal data masked unless ``keep_personal``."""
+        kept = case if keep_personal else mask_case(case)[0]
+        self.store.put([kept], author)
+        return kept
 
     def delete(self, case_ids: Sequence[str], author: str) -> int:
         """Mark cases as deleted; how many there were. They stay in the database and can be restored."""
         return self.store.delete(case_ids, author)
 
+    @staticmethod
+    def write_template(path: Path) -> None:
+        """Write an example table for `import_file`: all columns, and one case of yangche's own as the pattern.
+
+        Raises:
+            ArchiveError: if the ending is unknown or the file can't be written.
+        """
+        values = {
+            "case_id": "", "brand": "大众", "series": "帕萨特", "model_year": "2015款", "engine": "1.8T", "vin": "",
+            "mileage_km": "12万", "symptom": "冷车怠速抖，热车好一些", "lights": "check_engine",
+            "codes": "P0300, P0171", "cause": "进气歧管垫老化",
+            "diagnosis": "读数据流，怠速进气量偏高；喷烟查出进气歧管垫漏气",
+            "fix": "更换进气歧管垫", "parts": "进气歧管垫", "labour_hours": "1.5", "outcome": "试车三天正常",
+            "entered_by": "李师傅", "shop": "城东店", "source": "",
+        }  # fmt: skip
+        write_table([list(COLUMNS), [values[name] for name in COLUMNS]], path)
+
     def stats(self) -> dict[str, int]:
-        """How many cases there are: all, from yangche itself ("starter"), from the shop ("own"), deleted."""
+        """How many cases there are: all, from yangche itself ("starter"), from the shop ("own"), deleted.
+
+        And how many people's reports on them count ("confirmations").
+        """
         everything = list(self.store.changes())
         here = [s for s in everything if not s.deleted]
         starter = sum(s.case.source == STARTER for s in here)
@@ -180,6 +216,7 @@ class Archive:
             "starter": starter,
             "own": len(here) - starter,
             "deleted": len(everything) - len(here),
+            "confirmations": sum(map(len, self.store.confirmations().values())),
             "revision": self.store.revision(),
         }
 

@@ -19,28 +19,36 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "brand": ("brand", "make", "品牌", "厂牌"),
     "series": ("series", "model", "车系", "车型"),
     "model_year": ("model_year", "year", "年款", "年份", "年型"),
+    "engine": ("engine", "发动机", "发动机型号", "排量"),
+    "vin": ("vin", "车架号", "车辆识别代号", "识别代号"),
     "mileage_km": ("mileage_km", "mileage", "里程", "里程数", "公里数", "行驶里程"),
     "symptom": ("symptom", "complaint", "症状", "故障现象", "故障描述", "现象"),
     "lights": ("lights", "lamps", "故障灯", "指示灯", "亮灯"),
     "codes": ("codes", "dtc", "fault_codes", "故障码", "故障代码"),
-    "diagnosis": ("diagnosis", "诊断", "诊断过程", "故障原因"),
+    "diagnosis": ("diagnosis", "诊断", "诊断过程", "检查过程"),
+    "cause": ("cause", "root_cause", "故障原因", "原因"),
     "fix": ("fix", "repair", "维修", "维修方法", "维修方案", "解决方法", "处理方法"),
     "parts": ("parts", "配件", "零件", "更换配件"),
+    "labour_hours": ("labour_hours", "labor_hours", "hours", "工时", "工时数"),
     "outcome": ("outcome", "result", "结果", "维修结果"),
+    "entered_by": ("entered_by", "technician", "录入人", "技师"),
+    "shop": ("shop", "workshop", "门店", "修理厂", "店名"),
     "source": ("source", "来源"),
 }
 BILINGUAL = (
     "symptom",
     "diagnosis",
+    "cause",
     "fix",
     "parts",
     "outcome",
 )  # may be Text; in tables the English stands in <name>_en
-SHORT = ("brand", "series", "source")
+SHORT = ("brand", "series", "engine", "vin", "entered_by", "shop", "source")
 STARTER = "starter"  # the source of the cases that come with yangche
 
 MAX_TEXT, MAX_SHORT, MAX_ITEMS = 20_000, 200, 50  # characters, characters, entries of a list
 MAX_KM = 5_000_000
+MAX_HOURS = 1_000.0
 _NAMESPACE = uuid.UUID("b9b0a5ab-6c3a-4c1c-9d5b-3f6d0a5f7c11")  # of the ids derived from content
 
 
@@ -52,7 +60,9 @@ class Case(BaseModel):
     """One past repair. Only ``fix`` and the id are certain to hold something.
 
     Starter cases hold their words in both languages (`Text`); a case from a shop holds the shop's own words (``str``).
-    ``lights`` are ids of the catalogue, ``codes`` fault codes in capitals, ``mileage_km`` kilometres.
+    ``lights`` are ids of the catalogue, ``codes`` fault codes in capitals, ``mileage_km`` kilometres, ``diagnosis`` the
+    steps that led to the ``cause``, ``labour_hours`` hours of work. Who wrote which version stands in the store;
+    ``entered_by`` is the person whom the case names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,14 +71,20 @@ class Case(BaseModel):
     brand: str = ""
     series: str = ""
     model_year: int | None = None
+    engine: str = ""
+    vin: str = ""
     mileage_km: int | None = None
     symptom: str | Text = ""
     lights: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
     diagnosis: str | Text = ""
+    cause: str | Text = ""
     fix: str | Text
     parts: str | Text = ""
+    labour_hours: float | None = None
     outcome: str | Text = ""
+    entered_by: str = ""
+    shop: str = ""
     source: str = ""
 
     @field_validator("fix")
@@ -86,6 +102,16 @@ class Case(BaseModel):
 def words(value: str | Text, lang: Lang) -> str:
     """The words of a field in ``lang``; a shop's own words stand as they are, in whatever language."""
     return value.in_(lang) if isinstance(value, Text) else value
+
+
+def in_every_language(value: str | Text) -> tuple[str, ...]:
+    """The words of a field in every language that it has."""
+    return (value.zh, value.en) if isinstance(value, Text) else (value,) if value else ()
+
+
+def case_words(case: Case) -> str:
+    """All that a case says, in every language, its vehicle apart; passages on lines of their own."""
+    return " \n ".join(words for name in BILINGUAL for words in in_every_language(getattr(case, name)))
 
 
 def column_of(name: str) -> tuple[str, str] | None:
@@ -108,6 +134,7 @@ def read_case(row: Mapping[str, Any]) -> Case:
     fields: dict[str, Any] = {name: _line(row.get(name), name) for name in SHORT}
     fields["model_year"] = _year(row.get("model_year"))
     fields["mileage_km"] = _mileage(row.get("mileage_km"))
+    fields["labour_hours"] = _hours(row.get("labour_hours"))
     fields["lights"] = tuple(dict.fromkeys(v.lower().replace("-", "_") for v in _items(row.get("lights"), "lights")))
     fields["codes"] = tuple(dict.fromkeys(v.upper() for v in _items(row.get("codes"), "codes")))
     for name in BILINGUAL:
@@ -210,3 +237,18 @@ def _mileage(value: Any) -> int | None:  # noqa: ANN401
     if km > MAX_KM:
         raise RowError(f"里程太大：{text[:40]}。", f"The mileage is too large: {text[:40]}.")
     return round(km)
+
+
+def _hours(value: Any) -> float | None:  # noqa: ANN401
+    """Hours of labour: 1.5, "1.5", "1,5 h", "2小时", "90min", "90分钟"."""
+    text = _line(value, "labour_hours")
+    if not text:
+        return None
+    plain = unicodedata.normalize("NFKC", text).lower().replace(",", ".")
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(h|hours?|hrs?|小时|个小时|工时|min|minutes?|分钟|分)?\.?", plain)
+    if found is None:
+        raise RowError(f"工时看不懂：{text[:40]}。", f"Can't read the hours of labour: {text[:40]}.")
+    hours = float(found[1]) / (60 if (found[2] or "")[:1] in ("m", "分") else 1)
+    if hours > MAX_HOURS:
+        raise RowError(f"工时太大：{text[:40]}。", f"The hours of labour are too many: {text[:40]}.")
+    return round(hours, 2)

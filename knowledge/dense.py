@@ -22,7 +22,7 @@ PART = 256  # texts encoded and kept at a time: what an interrupted first build 
 SAVE_SHARE, SAVE_LEAST = 0.05, 50  # the index is written again after this share, and this number, of changes
 
 # What the encoder reads of a case, the most telling first, since long texts are cut.
-_FIELDS = ("symptom", "diagnosis", "fix", "outcome", "parts")
+_FIELDS = ("symptom", "cause", "diagnosis", "fix", "outcome", "parts")
 
 
 def text_of(case: Case, languages: Sequence[Lang]) -> str:

@@ -1,40 +1,45 @@
-"""Finding vectors: the `VectorIndex` seam, FAISS behind it, a brute-force fake, and a cache of single vectors.
+"""Finding vectors: the `VectorIndex` seam, FAISS behind it in a way that suits the size, and a brute-force fake.
 
 Everything here is a cache of the archive. An index file is written whole, named by its checksum, and trusted only if
 its side file vouches for it: same encoder, a revision that this very store has had, same size, same checksum, and the
 structure that was written. Anything else is passed over and built again from the archive.
+
+Memory for 384 components: 1.5 KB a vector up to `FLAT_MOST`, 0.4 KB above (a million: 0.4 GB, and twice that for the
+time of a change from one way to the other).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import sqlite3
-import threading
+import os
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from knowledge.embed import Vectors
+from knowledge.neighbours import CELLS_MOST, Cells, Flat, Numbers, held
 from knowledge.tables import write_whole
+from knowledge.vector_cache import VectorCache
 
-Numbers = NDArray[np.int64]
+__all__ = ["FLAT_MOST", "SIDE_FILE", "BruteForceIndex", "FaissIndex", "Numbers", "VectorCache", "VectorIndex"]
 log = logging.getLogger(__name__)
 
 SIDE_FILE = "index.json"
-FORMAT = 1
-_HEADER = 4096  # more bytes than a flat index needs beside its vectors and ids
+FORMAT = 2
+FLAT_MOST = 50_000  # vectors searched exactly: 4 ms and 77 MB for 384 components
 _ORPHAN_S = 3600  # files that no side file names are cleared away after this long
 
 
 class VectorIndex(Protocol):
-    """Vectors of length 1 under numbers, found by their dot product."""
+    """Vectors of length 1 under numbers (0 or more), found by their dot product."""
 
     def __len__(self) -> int:
         """How many vectors there are."""
@@ -48,6 +53,9 @@ class VectorIndex(Protocol):
     def search(self, vector: Vectors, k: int) -> tuple[Numbers, Vectors]:
         """The ``k`` nearest (fewer if there are fewer): numbers and dot products, best first. ``vector``: (dim,)."""
 
+    def holds(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """Which of ``numbers`` have a vector."""
+
     def save(self, folder: Path, embedder: str, revision: int, stamp: str) -> None:
         """Write to ``folder`` for `load`; ``revision`` and ``stamp`` say which state of the store this is."""
 
@@ -57,6 +65,8 @@ def _check(numbers: Numbers, vectors: Vectors, dim: int) -> None:
         raise ValueError(f"vectors must have shape ({len(numbers)}, {dim}), got {vectors.shape}")
     if len(np.unique(numbers)) != len(numbers):
         raise ValueError("numbers must differ from each other")
+    if (np.asarray(numbers) < 0).any():
+        raise ValueError("numbers must be 0 or more")
     if not np.isfinite(vectors).all():
         raise ValueError("vectors must be finite")
 
@@ -64,55 +74,82 @@ def _check(numbers: Numbers, vectors: Vectors, dim: int) -> None:
 class _SideFile(BaseModel):
     """index.json: what is in the index file, and of what."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: int
-    file: str = Field(pattern=r"^vectors-[0-9a-f]{16}\.faiss$")
+    file: str = Field(pattern=r"^vectors-[0-9a-f]{16}\.index$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(ge=0)
     embedder: str
-    dim: int
+    dim: int = Field(ge=1)
     count: int = Field(ge=0)
+    cells: int = Field(ge=0, le=CELLS_MOST)  # 0: flat
+    probes: int = Field(ge=0, le=CELLS_MOST)
     revision: int
     stamp: str
 
+    @property
+    def room(self) -> int:
+        """The bytes that an index of such numbers has."""
+        return Cells.room(self.dim, self.count, self.cells) if self.cells else Flat.room(self.dim, self.count)
+
 
 class FaissIndex:
-    """Exact search with FAISS (IndexFlatIP under an id map)."""
+    """Vectors in FAISS: compared one by one while they are few, in cells when they are many (`knowledge.neighbours`).
 
-    def __init__(self, dim: int) -> None:
-        import faiss
+    Above ``flat_most`` everything moves into cells, and again into more cells whenever there are four times as many
+    vectors as they were made for; what was there before stays in use until the new is complete. Cells remain when
+    vectors are removed, until none is left.
+    """
 
-        self.dim = dim
-        self._index: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
+    def __init__(self, dim: int, flat_most: int = FLAT_MOST) -> None:
+        self.dim, self.flat_most = dim, flat_most
+        self._part: Flat | Cells = Flat(dim)
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self._part.numbers)
+
+    @property
+    def cells(self) -> int:
+        """The number of cells; 0 while the search is exact."""
+        return self._part.cells
+
+    @property
+    def probes(self) -> int:
+        """How many cells a search looks into."""
+        return self._part.probes
 
     def add(self, numbers: Numbers, vectors: Vectors) -> None:
         """See `VectorIndex`."""
         _check(numbers, vectors, self.dim)
         self.remove(numbers)
-        self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(numbers, np.int64))
+        self._part.add(numbers, vectors)
+        if len(self) > (self._part.room_for if isinstance(self._part, Cells) else self.flat_most):
+            self._part = Cells.of(self._part)
 
     def remove(self, numbers: Numbers) -> None:
         """See `VectorIndex`."""
-        if len(numbers) and len(self):
-            self._index.remove_ids(np.ascontiguousarray(numbers, np.int64))
+        self._part.remove(numbers)
+        if not len(self):
+            self._part = Flat(self.dim)
 
     def search(self, vector: Vectors, k: int) -> tuple[Numbers, Vectors]:
-        """See `VectorIndex`."""
+        """See `VectorIndex`; exact up to ``flat_most`` vectors, above it one in twenty may be another."""
         k = min(k, len(self))
         if k <= 0:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        scores, numbers = self._index.search(np.ascontiguousarray(vector, np.float32).reshape(1, self.dim), k)
+        numbers, scores = self._part.search(vector.reshape(1, self.dim), k)
         return np.asarray(numbers[0], np.int64), np.asarray(scores[0], np.float32)
 
     def numbers(self) -> Numbers:
         """The numbers that are there."""
-        import faiss
+        return self._part.numbers
 
-        return np.asarray(faiss.vector_to_array(self._index.id_map), np.int64)
+    def holds(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """See `VectorIndex`."""
+        if isinstance(self._part, Cells):
+            return held(self._part.numbers, numbers)
+        return np.isin(numbers, self._part.numbers)
 
     def save(self, folder: Path, embedder: str, revision: int, stamp: str) -> None:
         """See `VectorIndex`.
@@ -120,28 +157,33 @@ class FaissIndex:
         Raises:
             OSError: if the folder can't be written.
         """
-        import faiss
-
         folder.mkdir(parents=True, exist_ok=True)
-        data = faiss.serialize_index(self._index).tobytes()
-        digest = hashlib.sha256(data).hexdigest()
+        digest = hashlib.sha256()
+        size = 0
+        for array in self._part.arrays():
+            digest.update(_bytes(array))
+            size += array.nbytes
         side = _SideFile(
             format=FORMAT,
-            file=f"vectors-{digest[:16]}.faiss",
-            sha256=digest,
-            bytes=len(data),
+            file=f"vectors-{digest.hexdigest()[:16]}.index",
+            sha256=digest.hexdigest(),
+            bytes=size,
             embedder=embedder,
             dim=self.dim,
             count=len(self),
+            cells=self.cells,
+            probes=self.probes,
             revision=revision,
             stamp=stamp,
         )
-        write_whole(folder / side.file, data)
+        _write_arrays(folder / side.file, self._part.arrays())
         write_whole(folder / SIDE_FILE, side.model_dump_json(indent=2).encode())
         _clear(folder, keep=side.file)
 
     @classmethod
-    def load(cls, folder: Path, embedder: str, dim: int, stamp: Callable[[int], str]) -> tuple[Self, int] | None:
+    def load(
+        cls, folder: Path, embedder: str, dim: int, stamp: Callable[[int], str], flat_most: int = FLAT_MOST
+    ) -> tuple[Self, int] | None:
         """The saved index and its revision; None, with the reason in the log, if there is none to be trusted.
 
         ``stamp``: the store's stamp of a revision. It tells an index of another archive, or of a state that was
@@ -149,41 +191,69 @@ class FaissIndex:
         """
         try:
             side = _SideFile.model_validate_json((folder / SIDE_FILE).read_bytes())
-            room = side.count * (4 * dim + 8)
             if (side.format, side.embedder, side.dim) != (FORMAT, embedder, dim):
                 raise ValueError(f"made by {side.embedder} with {side.dim} dimensions, format {side.format}")
             if not side.stamp or side.stamp != stamp(side.revision):
                 raise ValueError(f"revision {side.revision} is not of this archive")
-            path = folder / side.file
-            if not room <= side.bytes <= room + _HEADER or path.stat().st_size != side.bytes:
-                raise ValueError("its size is wrong")
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() != side.sha256:
-                raise ValueError("its checksum is wrong")
-            index = cls(dim)
-            index._index = _unpacked(data, dim, side.count)
+            index = cls(dim, flat_most)
+            with (folder / side.file).open("rb") as file:
+                index._part = _unpacked(file, side)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, ValidationError, RuntimeError) as error:
+        except (OSError, ValueError, ValidationError) as error:
             log.warning("The search index in %s is built anew: %s", folder, error)
             return None
         return index, side.revision
 
 
-def _unpacked(data: bytes, dim: int, count: int) -> Any:  # noqa: ANN401 - faiss has no types
-    """The FAISS index in ``data``. Raises ValueError or RuntimeError if it is not of the kind that `save` writes."""
-    import faiss
+def _unpacked(file: BinaryIO, side: _SideFile) -> Flat | Cells:
+    """What is in an index file. Raises ValueError if it isn't what ``side`` says.
 
-    index = faiss.deserialize_index(np.frombuffer(data, np.uint8))
-    if not isinstance(index, faiss.IndexIDMap2):
-        raise ValueError("it is no index of numbered vectors")
-    flat = faiss.downcast_index(index.index)
-    if not isinstance(flat, faiss.IndexFlat) or flat.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise ValueError("it is no flat index of dot products")
-    numbers = faiss.vector_to_array(index.id_map)
-    if (flat.d, flat.ntotal, len(numbers), len(np.unique(numbers))) != (dim, count, count, count):
-        raise ValueError("its vectors and numbers don't match")
-    return index
+    The file has no structure of its own: arrays of sizes that ``side`` gives and the file's size confirms. So nothing
+    in it can make FAISS read or allocate more than that.
+    """
+    if not side.cells and side.probes:
+        raise ValueError("it has no cells to look into")
+    if side.bytes != side.room or os.fstat(file.fileno()).st_size != side.bytes:
+        raise ValueError("its size is wrong")
+    digest = hashlib.sha256()
+
+    def take(dtype: DTypeLike, *shape: int) -> NDArray[Any]:
+        array = np.empty(shape, dtype)
+        if array.size:
+            if file.readinto(_bytes(array)) != array.nbytes:  # type: ignore[attr-defined]  # BufferedReader has it
+                raise ValueError("it ends too early")
+            digest.update(_bytes(array))
+        return array
+
+    if side.cells:
+        part: Flat | Cells = Cells.read(side.dim, side.count, side.cells, side.probes, take)
+    else:
+        part = Flat.read(side.dim, side.count, take)
+    if digest.hexdigest() != side.sha256:
+        raise ValueError("its checksum is wrong")
+    return part
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
+
+
+def _write_arrays(path: Path, arrays: Iterable[NDArray[Any]]) -> None:
+    """Like `write_whole`, an array at a time: a small machine has no room for a copy of a million vectors."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for array in arrays:
+                file.write(_bytes(array))
+            file.flush()
+            os.fsync(file.fileno())
+        # The side file, written after this one, has the folder synced.
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
 
 
 def _clear(folder: Path, keep: str) -> None:
@@ -219,80 +289,9 @@ class BruteForceIndex:
         scored = sorted(((float(v @ vector), n) for n, v in self._vectors.items()), key=lambda pair: -pair[0])[:k]
         return np.array([n for _, n in scored], np.int64), np.array([s for s, _ in scored], np.float32)
 
+    def holds(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """See `VectorIndex`."""
+        return np.array([number in self._vectors for number in numbers.tolist()], bool)
+
     def save(self, folder: Path, embedder: str, revision: int, stamp: str) -> None:
         """Nothing: it is made anew each time."""
-
-
-class VectorCache:
-    """Vectors by the text that they stand for, so that building an index anew costs no encoding.
-
-    A SQLite file of its own, apart from the cases: it needs no backup, and if it is damaged it is thrown away.
-    """
-
-    def __init__(self, path: Path, embedder: str, dim: int) -> None:
-        self._path, self._embedder, self._dim = path, embedder, dim
-        self._lock = threading.Lock()
-        self._db = self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                raise
-            log.warning("The cache of vectors %s is damaged and begins anew: %s", self._path, error)
-            for suffix in ("", "-wal", "-shm"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
-        try:
-            db.execute("PRAGMA synchronous=NORMAL")
-            columns = "embedder TEXT, text TEXT, vector BLOB, PRIMARY KEY (embedder, text)"
-            db.execute(f"CREATE TABLE IF NOT EXISTS vectors ({columns})")
-            db.execute("SELECT embedder, text, vector FROM vectors LIMIT 1").fetchall()
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    @staticmethod
-    def key(text: str) -> str:
-        """The name of a text."""
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def get(self, keys: Sequence[str]) -> dict[str, Vectors]:
-        """The vectors that are known among ``keys``."""
-        found: dict[str, Vectors] = {}
-        for start in range(0, len(keys), 500):
-            part = keys[start : start + 500]
-            marks = ", ".join("?" * len(part))
-            sql = f"SELECT text, vector FROM vectors WHERE embedder = ? AND text IN ({marks})"  # noqa: S608
-            with self._lock, suppress(sqlite3.DatabaseError):
-                for key, blob in self._db.execute(sql, (self._embedder, *part)):
-                    vector = np.frombuffer(blob, np.float32) if len(blob) == 4 * self._dim else np.zeros(1, np.float32)
-                    # A damaged vector must not be searched with: only one of length 1 is believed.
-                    if abs(float(np.linalg.norm(vector.astype(np.float64))) - 1) < 1e-2:
-                        found[key] = vector
-        return found
-
-    def put(self, vectors: Mapping[str, Vectors]) -> None:
-        """Keep vectors; failing to (a full disk, say) only costs time later."""
-        rows = [(self._embedder, key, np.asarray(v, np.float32).tobytes()) for key, v in vectors.items()]
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.executemany("DELETE FROM vectors WHERE embedder = ? AND text = ?", [row[:2] for row in rows])
-                self._db.executemany("INSERT INTO vectors (embedder, text, vector) VALUES (?, ?, ?)", rows)
-                self._db.execute("COMMIT")
-            except sqlite3.DatabaseError as error:
-                log.warning("Vectors were not kept in %s: %s", self._path, error)
-                with suppress(sqlite3.DatabaseError):
-                    self._db.execute("ROLLBACK")
-
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            self._db.close()

@@ -1,7 +1,8 @@
 """Finding by words: the tokenizer that knows Chinese, fault codes and part numbers, and BM25 that can grow.
 
-BM25 is bm25s over all cases; cases that came or changed since then are scored one by one with the same formula and the
-same statistics, so that a new case is found without computing everything anew.
+The cases stand in one large block of arrays (`knowledge.bm25`). Those that came or changed since it was built are
+scored one by one with the same formula and the same statistics, and put into blocks of their own once they are some
+hundreds, so that a new case is found at once, without computing everything anew.
 """
 
 from __future__ import annotations
@@ -11,19 +12,16 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from knowledge.bm25 import Block, Floats, Numbers
 from knowledge.text import Lang
-
-if TYPE_CHECKING:
-    import bm25s
 
 # BM25 (Robertson and Zaragoza 2009) in the form of Lucene: idf * tf / (tf + k1 * (1 - b + b * length / mean length)).
 # b near 1: a long chat is a worse answer than a short one with the same words. Chosen on the questions for measuring.
 K1, B = 1.2, 0.9
+LATE_MOST = 500  # documents scored one by one: 1 ms
 
 _CJK = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _RUNS = re.compile(rf"[{_CJK}]+|[a-z0-9]+(?:[.\-][a-z0-9]+)*")
@@ -106,78 +104,110 @@ def _of_run(run: str, keep: bool) -> list[str]:
 
 
 class Lexical:
-    """BM25 over cases that have a number each; grows, forgets and changes without being rebuilt."""
+    """BM25 over cases that have a number each; grows, forgets and changes without being rebuilt.
 
-    def __init__(self, documents: Iterable[tuple[int, Sequence[str]]] = ()) -> None:
-        """Index ``documents``: (number, tokens)."""
-        numbers, tokens = [], []
-        for number, document in documents:
-            numbers.append(number)
-            tokens.append(list(document))
-        self._numbers: NDArray[np.int64] = np.array(numbers, np.int64)
-        self._alive = np.ones(len(numbers), dtype=bool)
-        self._place = {number: place for place, number in enumerate(numbers)}
-        self._mean = sum(map(len, tokens)) / max(1, len(tokens)) or 1.0
-        self._base: bm25s.BM25 | None = None
+    Memory: 8 bytes for each different token of each case, and some 100 for each token of the vocabulary.
+    """
+
+    def __init__(self, documents: Iterable[tuple[int, Sequence[str]]] = (), late_most: int = LATE_MOST) -> None:
+        """Index ``documents``: (number, tokens), each number once; they are read one at a time.
+
+        ``late_most``: above so many later documents these get a block of their own.
+        """
+        self._late_most = late_most
         self._vocabulary: dict[str, int] = {}
-        self._spread: NDArray[np.int64] = np.zeros(0, np.int64)  # in how many documents each token stands
-        if tokens:
-            self._build(tokens)
         self._late: dict[int, Counter[str]] = {}
         self._late_spread: Counter[str] = Counter()
+        self._blocks: list[Block] = []
+        block, self._mean = Block.build(((n, Counter(tokens)) for n, tokens in documents), self._id, K1, B)
+        if len(block):
+            self._blocks.append(block)
 
-    def _build(self, tokens: list[list[str]]) -> None:
-        import bm25s
-        from bm25s.tokenization import Tokenized
-
-        vocabulary: dict[str, int] = {}
-        ids = [[vocabulary.setdefault(token, len(vocabulary)) for token in document] for document in tokens]
-        vocabulary.setdefault("", len(vocabulary))  # bm25s wants a token for empty documents
-        self._base = bm25s.BM25(k1=K1, b=B, method="lucene", backend="numpy", csc_backend="numpy", auto_compile=False)
-        self._base.index(Tokenized(ids=ids, vocab=vocabulary), show_progress=False)
-        self._vocabulary = vocabulary
-        self._spread = np.diff(self._base.scores["indptr"])
+    def _id(self, token: str) -> int:
+        return self._vocabulary.setdefault(token, len(self._vocabulary))
 
     def __len__(self) -> int:
-        return int(self._alive.sum()) + len(self._late)
+        return sum(block.living for block in self._blocks) + len(self._late)
 
     @property
     def late(self) -> int:
-        """Documents that came after the last build; when they are many, build anew."""
-        return len(self._late)
+        """Documents that came after the last build: no slower, but their lengths are compared with the mean of then."""
+        return sum(block.living for block in self._blocks[1:]) + len(self._late)
 
     def put(self, number: int, tokens: Sequence[str]) -> None:
         """Add a document, or change the one with this number."""
         self.remove(number)
         self._late[number] = Counter(tokens)
         self._late_spread.update(self._late[number].keys())
+        if len(self._late) > self._late_most:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Give the late documents a block; blocks of like size become one, so that they stay few."""
+        block, own = Block.build(self._late.items(), self._id, K1, B, self._mean if self._blocks else 0)
+        if not self._blocks:
+            self._mean = own
+        blocks = [*self._blocks, block]
+        while len(blocks) > 1 and 2 * blocks[-1].living >= blocks[-2].living:
+            blocks[-2:] = [Block.merged(blocks[-2:])]
+        self._blocks, self._late, self._late_spread = blocks, {}, Counter()
 
     def remove(self, number: int) -> None:
         """Forget a document, if it is there."""
-        if (place := self._place.get(number)) is not None:
-            self._alive[place] = False
         if (late := self._late.pop(number, None)) is not None:
             self._late_spread.subtract(late.keys())
+        else:
+            any(block.remove(number) for block in self._blocks)
 
     def weight(self, token: str) -> float:
         """How much a token tells (idf): rare ones more; a token that stands nowhere counts as the rarest."""
-        total = len(self._numbers) + len(self._late)
-        place = self._vocabulary.get(token)
-        spread = (int(self._spread[place]) if place is not None else 0) + self._late_spread[token]
+        total = sum(map(len, self._blocks)) + len(self._late)
+        spread = self._late_spread[token]
+        if (known := self._vocabulary.get(token)) is not None:
+            spread += sum(block.spread(known) for block in self._blocks)
         return float(np.log1p((total - spread + 0.5) / (spread + 0.5)))
 
-    def scores(self, tokens: Iterable[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _asked(self, tokens: Iterable[str]) -> tuple[dict[str, float], dict[int, float], float]:
+        """The weights by token, and by the id of those in the blocks, and their sum."""
+        weights = {token: self.weight(token) for token in dict.fromkeys(tokens)}
+        known = {self._vocabulary[t]: w for t, w in weights.items() if t in self._vocabulary}
+        return weights, known, sum(weights.values()) or 1.0
+
+    def scores(self, tokens: Iterable[str]) -> tuple[Numbers, Floats]:
         """(numbers, scores) of all documents; a score is the share of the query's information in them, 0..1."""
-        query = list(dict.fromkeys(tokens))
-        weights = {token: self.weight(token) for token in query}
-        whole = sum(weights.values()) or 1.0
-        base = np.zeros(len(self._numbers), np.float32)
-        known = [self._vocabulary[t] for t in query if t in self._vocabulary]
-        if self._base is not None and known:
-            base = self._base.get_scores_from_ids(known)[: len(self._numbers)]
+        weights, known, whole = self._asked(tokens)
+        scores = [block.scores(known)[block.alive] for block in self._blocks]
         late = np.array([self._score(document, weights) for document in self._late.values()], np.float32)
-        numbers = np.concatenate([self._numbers[self._alive], np.fromiter(self._late, np.int64, len(self._late))])
-        return numbers, np.clip(np.concatenate([base[self._alive], late]) / whole, 0, 1)
+        numbers = [block.numbers[block.alive] for block in self._blocks]
+        numbers.append(np.fromiter(self._late, np.int64, len(self._late)))
+        return np.concatenate(numbers), np.clip(np.concatenate([*scores, late]) / np.float32(whole), 0, 1)
+
+    def top(self, tokens: Iterable[str], k: int) -> tuple[Numbers, Floats]:
+        """(numbers, scores) of the ``k`` best, best first, by number where scores are equal.
+
+        There are fewer if fewer hold any of ``tokens``. The same as the best of `scores`, without reading through all
+        documents (`Block.top`).
+        """
+        weights, known, whole = self._asked(tokens)
+        if k < 1:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        found = [block.top(known, k) for block in self._blocks]
+        late = {n: s for n, document in self._late.items() if (s := self._score(document, weights)) > 0}
+        found.append((np.fromiter(late, np.int64, len(late)), np.fromiter(late.values(), np.float32, len(late))))
+        numbers, scores = (np.concatenate(part) for part in zip(*found, strict=True))
+        best = np.lexsort((numbers, -scores))[:k]
+        return numbers[best], np.clip(scores[best] / np.float32(whole), 0, 1)
+
+    def scores_of(self, tokens: Iterable[str], numbers: Numbers) -> Floats:
+        """The scores of ``numbers``, in their order; 0 for those that are not there."""
+        weights, known, whole = self._asked(tokens)
+        found = np.zeros(len(numbers), np.float32)
+        for block in self._blocks:
+            found += block.scores_of(known, numbers)  # a number is alive in one block at most
+        for place, number in enumerate(numbers.tolist()):
+            if (document := self._late.get(number)) is not None:
+                found[place] = self._score(document, weights)
+        return np.asarray(np.clip(found / np.float32(whole), 0, 1))
 
     def _score(self, document: Counter[str], weights: Mapping[str, float]) -> float:
         norm = K1 * (1 - B + B * document.total() / self._mean)

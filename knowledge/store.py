@@ -1,4 +1,4 @@
-"""Where cases are kept: the `CaseStore` seam, and a fake in memory (SQLite is in sqlite_store.py).
+"""Where cases are kept: the `CaseStore` seam, and a fake in memory (SQL is in sql_store.py).
 
 Every write is one batch: all of it or nothing, durable when the call returns. A batch raises the store's revision by
 one and stamps the cases that it touched with it, so whoever holds something derived from the cases (an index, another
@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from knowledge.case import Case
+from knowledge.confirmation import Confirmation, ConfirmationError
 from knowledge.text import UserError
 
 Outcome = Literal["taken", "updated", "unchanged", "deleted"]
@@ -76,6 +77,19 @@ class CaseStore(Protocol):
     def count(self) -> int:
         """Cases that are not deleted."""
 
+    def confirm(self, confirmations: Sequence[Confirmation]) -> int:
+        """Write reports, all or none; how many were new. One that stands there already changes nothing.
+
+        Raises:
+            ConfirmationError: if a report speaks of a case that is not here.
+        """
+
+    def withdraw(self, confirmation_id: str, by: str) -> bool:
+        """Mark a report as withdrawn; whether it stood there and counted."""
+
+    def confirmations(self, case_ids: Sequence[str] | None = None) -> dict[str, list[Confirmation]]:
+        """The reports that count, by case, oldest first; of all cases if none are named."""
+
     def note(self, name: str, value: str | None = None) -> str:
         """Read a small setting ("" if absent), after writing ``value`` if given."""
 
@@ -90,6 +104,11 @@ def check_distinct(cases: Sequence[Case]) -> None:
         raise ValueError(f"a batch must hold each case_id once, got {sorted(i for i in set(ids) if ids.count(i) > 1)}")
 
 
+def no_such_case(case_id: str) -> ConfirmationError:
+    """The sentence for a report about a case that is not here."""
+    return ConfirmationError(f"案例库里没有案例 {case_id}。", f"The archive holds no case {case_id}.")
+
+
 def now() -> str:
     """The time in UTC as ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -102,6 +121,8 @@ class MemoryCaseStore:
         self._versions: dict[str, list[Stored]] = {}
         self._stamps: list[str] = []
         self._notes: dict[str, str] = {}
+        self._confirmed: dict[str, Confirmation] = {}
+        self._withdrawn: set[str] = set()
 
     def _write(self, case: Case, author: str, deleted: bool, revision: int) -> None:
         if revision > len(self._stamps):
@@ -170,6 +191,29 @@ class MemoryCaseStore:
     def count(self) -> int:
         """See `CaseStore`."""
         return sum(not v[-1].deleted for v in self._versions.values())
+
+    def confirm(self, confirmations: Sequence[Confirmation]) -> int:
+        """See `CaseStore`."""
+        for one in confirmations:
+            if (stored := self.get(one.case_id)) is None or stored.deleted:
+                raise no_such_case(one.case_id)
+        new = {one.confirmation_id: one for one in confirmations if one.confirmation_id not in self._confirmed}
+        self._confirmed |= new
+        return len(new)
+
+    def withdraw(self, confirmation_id: str, by: str) -> bool:
+        """See `CaseStore`."""
+        known = confirmation_id in self._confirmed and confirmation_id not in self._withdrawn
+        self._withdrawn.add(confirmation_id)
+        return known
+
+    def confirmations(self, case_ids: Sequence[str] | None = None) -> dict[str, list[Confirmation]]:
+        """See `CaseStore`."""
+        found: dict[str, list[Confirmation]] = {}
+        for one in sorted(self._confirmed.values(), key=lambda c: (c.at, c.confirmation_id)):
+            if one.confirmation_id not in self._withdrawn and (case_ids is None or one.case_id in case_ids):
+                found.setdefault(one.case_id, []).append(one)
+        return found
 
     def note(self, name: str, value: str | None = None) -> str:
         """See `CaseStore`."""

@@ -20,6 +20,8 @@ from knowledge.text import Text, UserError
 MAX_BYTES = 512 * 2**20  # of a file, and of what a compressed one may unfold to
 MAX_LINE = 2**20  # characters of one line of .jsonl, of one cell of .csv
 
+Cell = str | int | float | None
+
 
 class ArchiveError(UserError):
     """A file that can't be imported or exported as a whole."""
@@ -232,25 +234,41 @@ def write_rows(cases: Iterable[Case], path: Path) -> int:
         ArchiveError: if the ending is unknown or the file can't be written.
     """
     rows = list(cases)
-    suffix = path.suffix.lower()
-    if suffix not in _READERS:
+    if path.suffix.lower() in _TABLES:
+        columns = _columns(rows)
+        write_table([columns, *(_cells(case, columns) for case in rows)], path)
+    else:
+        lines = (json.dumps(json.loads(case.body()), ensure_ascii=False) + "\n" for case in rows)
+        _write(path, "".join(lines).encode())
+    return len(rows)
+
+
+def write_table(rows: Sequence[Sequence[Cell]], path: Path) -> None:
+    """Write rows, the first of them the column names, to a .csv, .xlsx or .jsonl file.
+
+    Raises:
+        ArchiveError: if the ending is unknown or the file can't be written.
+    """
+    if path.suffix.lower() in _TABLES:
+        _write(path, _TABLES[path.suffix.lower()](rows))
+    else:
+        names, *rest = rows
+        lines = (json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n" for row in rest)
+        _write(path, "".join(lines).encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    if path.suffix.lower() not in _READERS:
         raise ArchiveError(
             f"不认识 {path.name} 的文件类型，请用 .jsonl、.csv 或 .xlsx。",
             f"{path.name} has no known file type; please use .jsonl, .csv or .xlsx.",
         )
-    if suffix == ".csv":
-        data = _csv_bytes(rows)
-    elif suffix == ".xlsx":
-        data = _xlsx_bytes(rows)
-    else:
-        data = "".join(json.dumps(json.loads(c.body()), ensure_ascii=False) + "\n" for c in rows).encode()
     try:
         write_whole(path, data)
     except OSError as error:
         raise ArchiveError(
             f"无法写入 {path}，请检查文件夹和权限。", f"Can't write {path}; check the folder and its rights."
         ) from error
-    return len(rows)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -279,8 +297,8 @@ def _columns(cases: Sequence[Case]) -> list[str]:
     return [column for name in COLUMNS for column in (name, f"{name}_en") if column == name or name in english]
 
 
-def _cells(case: Case, columns: Sequence[str]) -> list[str | int | None]:
-    cells: list[str | int | None] = []
+def _cells(case: Case, columns: Sequence[str]) -> list[Cell]:
+    cells: list[Cell] = []
     for column in columns:
         name = column if column in COLUMNS else column.removesuffix("_en")
         value = getattr(case, name)
@@ -296,7 +314,7 @@ def _cells(case: Case, columns: Sequence[str]) -> list[str | int | None]:
 _FORMULA = ("=", "+", "-", "@")
 
 
-def _guarded(cell: str | int | None) -> str | int | None:
+def _guarded(cell: Cell) -> Cell:
     return f"'{cell}" if isinstance(cell, str) and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
@@ -304,34 +322,32 @@ def _unguarded(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
 
 
-def _csv_bytes(cases: Sequence[Case]) -> bytes:
-    columns = _columns(cases)
+def _csv_bytes(rows: Sequence[Sequence[Cell]]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([_guarded(cell) for cell in _cells(case, columns)] for case in cases)
+    csv.writer(text).writerows([_guarded(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8-sig")  # with the BOM, or Excel takes it for the system's code page
 
 
-def _xlsx_bytes(cases: Sequence[Case]) -> bytes:
+def _xlsx_bytes(rows: Sequence[Sequence[Cell]]) -> bytes:
     from openpyxl import Workbook
     from openpyxl.cell import WriteOnlyCell
 
-    columns = _columns(cases)
     book = Workbook(write_only=True)
     sheet = book.create_sheet("cases")
-    sheet.append(columns)
-    for case in cases:
-        row = []
-        for value in _cells(case, columns):
+    for row in rows:
+        cells = []
+        for value in row:
             cell = WriteOnlyCell(sheet, value=value)
             if isinstance(value, str):
                 cell.data_type = "s"  # never a formula
-            row.append(cell)
-        sheet.append(row)
+            cells.append(cell)
+        sheet.append(cells)
     data = io.BytesIO()
     book.save(data)
     return data.getvalue()
+
+
+_TABLES: Mapping[str, Callable[[Sequence[Sequence[Cell]]], bytes]] = {".csv": _csv_bytes, ".xlsx": _xlsx_bytes}
 
 
 def check_row(row: Row, read: Callable[[Mapping[str, Any]], Case]) -> Case | Text:

@@ -19,7 +19,7 @@ from knowledge.archive import (
     CaseStore,
     ImportReport,
     MemoryCaseStore,
-    SqliteCaseStore,
+    SqlCaseStore,
     StoreError,
     words,
 )
@@ -42,7 +42,7 @@ def starter(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["sqlite", "memory"])
 def store(request, tmp_path: Path):
-    made: CaseStore = SqliteCaseStore(tmp_path / "a.sqlite") if request.param == "sqlite" else MemoryCaseStore()
+    made: CaseStore = SqlCaseStore(tmp_path / "a.sqlite") if request.param == "sqlite" else MemoryCaseStore()
     yield made
     made.close()
 
@@ -192,13 +192,13 @@ class TestStore:
 
 class TestSqlite:
     def test_is_durable(self, tmp_path: Path):
-        store = SqliteCaseStore(tmp_path / "a.sqlite")
-        writer = store._connections[True]
-        assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        store = SqlCaseStore(tmp_path / "a.sqlite")
+        with store._writing() as db:
+            assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+            assert db.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
 
     def test_a_failing_batch_leaves_nothing(self, tmp_path: Path, monkeypatch):
-        store = SqliteCaseStore(tmp_path / "a.sqlite")
+        store = SqlCaseStore(tmp_path / "a.sqlite")
         cases = [case("A"), case("B")]
         monkeypatch.setattr(Case, "body", lambda self: 1 / 0 if self.case_id == "B" else self.model_dump_json())
         with pytest.raises(ZeroDivisionError):
@@ -208,15 +208,15 @@ class TestSqlite:
         assert store.put(cases, "me") == ["taken", "taken"]
 
     def test_changes_come_in_pages(self, tmp_path: Path, monkeypatch):
-        monkeypatch.setattr("knowledge.sqlite_store.PAGE", 3)
-        store = SqliteCaseStore(tmp_path / "a.sqlite")
+        monkeypatch.setattr("knowledge.sql_store.PAGE", 3)
+        store = SqlCaseStore(tmp_path / "a.sqlite")
         for start in (0, 5):
             store.put([case(f"C{i}") for i in range(start, start + 5)], "me")
         assert [s.case.case_id for s in store.changes()] == [f"C{i}" for i in range(10)]
         assert [s.case.case_id for s in store.changes(1)] == [f"C{i}" for i in range(5, 10)]
 
     def test_threads_write_at_once(self, tmp_path: Path):
-        store = SqliteCaseStore(tmp_path / "a.sqlite")
+        store = SqlCaseStore(tmp_path / "a.sqlite")
 
         def work(name: int) -> None:
             for i in range(10):
@@ -232,15 +232,15 @@ class TestSqlite:
 
     def test_two_processes_set_up_and_write_at_once(self, tmp_path: Path):
         code = (
-            "import sys; from pathlib import Path; from knowledge.archive import SqliteCaseStore;"
+            "import sys; from pathlib import Path; from knowledge.archive import SqlCaseStore;"
             "from knowledge.case import read_case;"
-            "s = SqliteCaseStore(Path(sys.argv[1]));"
+            "s = SqlCaseStore(Path(sys.argv[1]));"
             "[s.put([read_case({'case_id': f'{sys.argv[2]}-{i}', 'fix': 'x'})], 'p') for i in range(25)]"
         )
         arguments = [sys.executable, "-c", code, str(tmp_path / "a.sqlite")]
         both = [subprocess.Popen([*arguments, name], cwd=Path(__file__).parents[1]) for name in "ab"]
         assert [process.wait(timeout=120) for process in both] == [0, 0]
-        store = SqliteCaseStore(tmp_path / "a.sqlite")
+        store = SqlCaseStore(tmp_path / "a.sqlite")
         assert store.count() == store.revision() == 50
 
     @pytest.mark.parametrize(
@@ -248,22 +248,22 @@ class TestSqlite:
     )
     def test_a_damaged_file_is_told(self, tmp_path: Path, content: bytes):
         with pytest.raises(StoreError) as error:
-            SqliteCaseStore(write(tmp_path / "a.sqlite", content))
+            SqlCaseStore(write(tmp_path / "a.sqlite", content))
         assert "a.sqlite" in error.value.text.zh
 
     def test_a_newer_file_is_told(self, tmp_path: Path):
-        SqliteCaseStore(tmp_path / "a.sqlite").close()
+        SqlCaseStore(tmp_path / "a.sqlite").close()
         db = sqlite3.connect(tmp_path / "a.sqlite")
         db.execute("INSERT INTO schema_version VALUES (999, 'future', '')")
         db.commit()
         db.close()
         with pytest.raises(StoreError, match="newer yangche"):
-            SqliteCaseStore(tmp_path / "a.sqlite")
+            SqlCaseStore(tmp_path / "a.sqlite")
 
     def test_a_file_in_the_way_is_told(self, tmp_path: Path):
         write(tmp_path / "home", "a file")
         with pytest.raises(StoreError):
-            SqliteCaseStore(tmp_path / "home" / "a.sqlite")
+            SqlCaseStore(tmp_path / "home" / "a.sqlite")
 
 
 class TestStarter:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
+import logging
 from pathlib import Path
 
 import faiss
 import numpy as np
 import pytest
 
-from knowledge.archive import MemoryCaseStore
-from knowledge.case import read_case
-from knowledge.dense import Dense, text_of
-from knowledge.embed import HashingEmbedder
-from knowledge.index import SIDE_FILE, BruteForceIndex, FaissIndex, VectorCache
+from knowledge.index import SIDE_FILE, BruteForceIndex, FaissIndex
+from knowledge.neighbours import Cells, Flat
+from training.scale import Meanings
 
 DIM = 16
+BORDER = 500
+COUNTS = {"flat": 20, "cells": BORDER + 20}
 
 
 def unit(n: int, seed: int = 0) -> np.ndarray:
@@ -29,9 +29,17 @@ def stamps(revision: int) -> str:
     return {7: "seven"}.get(revision, "")
 
 
-@pytest.fixture(params=[FaissIndex, BruteForceIndex])
+def many(n: int, seed: int = 0) -> np.ndarray:
+    """Vectors in topics, as texts have them."""
+    return Meanings(topics=20, dim=DIM).make(n, seed)
+
+
+@pytest.fixture(params=["flat", "cells", "fake"])
 def index(request):
-    return request.param(DIM)
+    """Empty, or for cells with others far away from what the tests look for."""
+    if request.param == "fake":
+        return BruteForceIndex(DIM)
+    return FaissIndex(DIM, flat_most=2 if request.param == "cells" else 500)
 
 
 class TestSeam:
@@ -40,10 +48,14 @@ class TestSeam:
         index.add(np.arange(100, 150), vectors)
         numbers, scores = index.search(vectors[7], 5)
         assert numbers[0] == 107
-        assert scores[0] == pytest.approx(1, abs=1e-5)
-        exact = vectors @ vectors[7]
-        assert numbers.tolist() == (100 + np.argsort(-exact)[:5]).tolist()
+        assert scores[0] == pytest.approx(1, abs=0.01)
+        assert (np.diff(scores) <= 0).all()
+        if not getattr(index, "cells", 0):
+            exact = vectors @ vectors[7]
+            assert numbers.tolist() == (100 + np.argsort(-exact)[:5]).tolist()
         assert len(index) == 50
+        assert sorted(index.search(vectors[7], 99)[0].tolist()) == list(range(100, 150))
+        assert index.holds(np.array([149, 3, 100, 150])).tolist() == [True, False, True, False]
 
     def test_replaces_and_removes(self, index):
         vectors = unit(3)
@@ -53,6 +65,11 @@ class TestSeam:
         assert index.search(vectors[2], 1)[0].tolist() == [2]
         index.remove(np.array([2, 99]))
         assert index.search(vectors[2], 9)[0].tolist() == [1]
+        assert index.holds(np.array([1, 2])).tolist() == [True, False]
+        index.remove(np.array([1]))
+        assert (len(index), index.search(vectors[2], 9)[0].tolist()) == (0, [])
+        index.add(np.array([2]), vectors[2:])
+        assert index.search(vectors[2], 9)[0].tolist() == [2]
 
     def test_empty(self, index):
         index.remove(np.array([1]))
@@ -62,30 +79,155 @@ class TestSeam:
 
     @pytest.mark.parametrize(
         ("numbers", "vectors"),
-        [([1], np.zeros((1, DIM + 1))), ([1, 2], np.zeros((1, DIM))), ([1, 1], unit(2)), ([1], unit(1) * np.nan)],
+        [
+            ([1], np.zeros((1, DIM + 1))),
+            ([1, 2], np.zeros((1, DIM))),
+            ([1, 1], unit(2)),
+            ([-1], unit(1)),
+            ([1], unit(1) * np.nan),
+        ],
     )
     def test_refuses_nonsense(self, index, numbers, vectors):
         with pytest.raises(ValueError, match="must"):
             index.add(np.array(numbers), vectors.astype(np.float32))
 
 
+def recall(index: FaissIndex, numbers: np.ndarray, vectors: np.ndarray) -> float:
+    """Of the true nearest ten of new vectors, the share that is found."""
+    found = []
+    for question in many(100, seed=5):
+        exact = numbers[np.argsort(-(vectors @ question))[:10]]
+        found.append(np.isin(exact, index.search(question, 10)[0]).mean())
+    return float(np.mean(found))
+
+
+class TestSize:
+    """Exact while there are few, in cells when there are many."""
+
+    def test_the_border(self):
+        vectors = many(BORDER + 1)
+        index = FaissIndex(DIM, BORDER)
+        index.add(np.arange(BORDER), vectors[:-1])
+        assert index.cells == 0
+        assert recall(index, np.arange(BORDER), vectors[:-1]) == 1
+        index.add(np.array([BORDER]), vectors[-1:])
+        assert index.cells == 90
+        assert 1 <= index.probes <= 90
+        assert len(index) == BORDER + 1
+        assert recall(index, np.arange(BORDER + 1), vectors) >= 0.95
+        assert set(index.search(vectors[0], BORDER + 1)[0].tolist()) == set(range(BORDER + 1))
+
+    def test_more_cells_for_more_vectors(self):
+        vectors = many(4000)
+        index = FaissIndex(DIM, BORDER)
+        for start in range(0, 4000, 250):
+            index.add(np.arange(start, start + 250), vectors[start : start + 250])
+        assert index.cells > 180
+        assert (len(index), index.numbers().tolist()) == (4000, list(range(4000)))
+        assert recall(index, np.arange(4000), vectors) >= 0.95
+
+    def test_replaces_and_removes_above_the_border(self):
+        vectors, numbers = many(900), 7 * np.arange(900)[::-1]
+        index = FaissIndex(DIM, BORDER)
+        index.add(numbers, vectors)
+        index.remove(numbers[:300])
+        index.add(numbers[300:600], many(300, seed=3))
+        assert len(index) == 600
+        now = np.concatenate([many(300, seed=3), vectors[600:]])
+        assert recall(index, numbers[300:], now) >= 0.95
+        everything = index.search(vectors[0], 9999)[0]
+        assert sorted(everything.tolist()) == sorted(numbers[300:].tolist())
+
+    def test_cells_stay_until_all_is_gone(self):
+        index = FaissIndex(DIM, BORDER)
+        index.add(np.arange(600), many(600))
+        index.remove(np.arange(590))
+        assert index.cells
+        assert sorted(index.search(many(1)[0], 20)[0].tolist()) == list(range(590, 600))
+        index.remove(np.arange(600))
+        assert index.cells == 0
+
+    @pytest.mark.parametrize("step", ["of", "_choose"])
+    def test_an_interrupted_change_loses_nothing(self, monkeypatch: pytest.MonkeyPatch, step: str):
+        vectors = many(601)
+        index = FaissIndex(DIM, BORDER)
+        index.add(np.arange(400), vectors[:400])
+
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(Cells, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            index.add(np.arange(400, 600), vectors[400:600])
+        assert (index.cells, len(index)) == (0, 600)
+        assert recall(index, np.arange(600), vectors[:600]) == 1
+        monkeypatch.undo()
+        index.add(np.array([600]), vectors[600:])
+        assert index.cells
+        assert len(index) == 601
+
+    def test_vectors_without_topics_are_said_to_be_hard(self, caplog: pytest.LogCaptureFixture):
+        index = FaissIndex(DIM, BORDER)
+        with caplog.at_level(logging.INFO, "knowledge"):
+            index.add(np.arange(600), unit(600))
+        assert "600 vectors in 98 cells" in caplog.text
+        assert np.mean([index.search(v, 1)[0][0] == i for i, v in enumerate(unit(600))]) > 0.95
+
+    def test_all_alike(self):
+        index = FaissIndex(DIM, BORDER)
+        index.add(np.arange(600), np.repeat(unit(1), 600, axis=0))
+        assert len(index.search(unit(1)[0], 300)[0]) == 300
+
+
 class TestFile:
+    @pytest.fixture(params=["flat", "cells"])
+    def kind(self, request) -> str:
+        return request.param
+
     @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        index = FaissIndex(DIM)
-        index.add(np.arange(20), unit(20))
+    def folder(self, tmp_path: Path, kind: str) -> Path:
+        index = FaissIndex(DIM, BORDER)
+        index.add(np.arange(COUNTS[kind])[::-1], many(COUNTS[kind]))
         index.save(tmp_path, "encoder", 7, "seven")
         return tmp_path
 
     def load(self, folder: Path):
-        return FaissIndex.load(folder, "encoder", DIM, stamps)
+        return FaissIndex.load(folder, "encoder", DIM, stamps, BORDER)
 
-    def test_comes_back(self, folder: Path):
+    def sign(self, folder: Path, data: bytes, **fields: int) -> None:
+        """Put ``data`` in the index file's place, with all that vouches for it."""
+        (path,) = folder.glob("*.index")
+        path.write_bytes(data)
+        side = json.loads((folder / SIDE_FILE).read_text())
+        side.update(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), **fields)
+        (folder / SIDE_FILE).write_text(json.dumps(side))
+
+    def test_comes_back(self, folder: Path, kind: str):
         index, revision = self.load(folder)
-        assert (len(index), revision) == (20, 7)
-        assert index.search(unit(20)[3], 1)[0].tolist() == [3]
-        index.add(np.array([77]), unit(1, seed=9))
-        assert index.search(unit(1, seed=9)[0], 1)[0].tolist() == [77]
+        vectors, numbers = many(COUNTS[kind]), np.arange(COUNTS[kind])[::-1]
+        assert (len(index), revision) == (COUNTS[kind], 7)
+        assert bool(index.cells) == (kind == "cells")
+        assert recall(index, numbers, vectors) >= (1 if kind == "flat" else 0.95)
+        original = FaissIndex(DIM, BORDER)
+        original.add(numbers, vectors)
+        assert index.search(vectors[3], 15)[0].tolist() == original.search(vectors[3], 15)[0].tolist()
+        index.add(np.array([7777]), unit(1, seed=9))
+        index.remove(np.array([3]))
+        assert index.search(unit(1, seed=9)[0], 1)[0].tolist() == [7777]
+        assert index.holds(np.array([3, 4, 7777])).tolist() == [False, True, True]
+        again = folder / "again"
+        index.save(again, "encoder", 7, "seven")
+        assert len(self.load(again)[0]) == COUNTS[kind]
+
+    def test_empty_comes_back(self, tmp_path: Path):
+        FaissIndex(DIM).save(tmp_path, "encoder", 7, "seven")
+        assert len(self.load(tmp_path)[0]) == 0
+
+    def test_grows_after_coming_back(self, folder: Path, kind: str):
+        index, _ = self.load(folder)
+        index.add(np.arange(1000, 4000), many(3000, seed=4))
+        assert index.cells > 180
+        assert len(index) == COUNTS[kind] + 3000
 
     def test_absent(self, tmp_path: Path):
         assert self.load(tmp_path / "none") is None
@@ -98,7 +240,7 @@ class TestFile:
 
     @pytest.mark.parametrize("change", ["cut", "longer", "bit", "empty", "gone", "folder"])
     def test_damaged(self, folder: Path, change: str):
-        (path,) = folder.glob("*.faiss")
+        (path,) = folder.glob("*.index")
         data = bytearray(path.read_bytes())
         path.unlink()
         if change == "bit":
@@ -118,142 +260,109 @@ class TestFile:
         ("field", "value"),
         [
             ("file", "../../etc/passwd"),
-            ("file", "x.faiss"),
+            ("file", "x.index"),
             ("count", 10**12),
             ("count", -1),
+            ("count", 19),
             ("bytes", 5),
-            ("format", 2),
+            ("format", 1),
+            ("cells", 10**12),
+            ("cells", 3),
+            ("cells", -1),
+            ("probes", -1),
+            ("probes", 10**6),
+            ("probes", 92),
+            ("dim", 0),
+            ("sha256", "0" * 64),
         ],
     )
-    def test_side_file_hostile(self, folder: Path, field: str, value):
+    def test_side_file_hostile(self, folder: Path, kind: str, field: str, value):
         side = json.loads((folder / SIDE_FILE).read_text())
         (folder / SIDE_FILE).write_text(json.dumps({**side, field: value}))
         assert self.load(folder) is None
 
-    @pytest.mark.parametrize("kind", ["noise", "huge", "unnumbered", "l2", "doubles"])
-    def test_well_signed_but_of_another_kind(self, folder: Path, kind: str):
-        """Even if the checksum fits, only the structure that is written is taken."""
-        (path,) = folder.glob("*.faiss")
-        data = bytearray(path.read_bytes())
-        if kind == "noise":
-            data[:] = np.random.default_rng(0).bytes(len(data))
-        elif kind == "huge":  # the count of vectors inside the file
-            data[8:16] = (2**60).to_bytes(8, "little")
+    @pytest.mark.parametrize("content", ["noise", "flat", "numbered", "cells", "zeros", "ones"])
+    def test_well_signed_but_of_another_kind(self, folder: Path, content: str):
+        """Even if the checksum fits, only arrays that make sense are taken; FAISS's own files are none."""
+        (path,) = folder.glob("*.index")
+        size = path.stat().st_size
+        flat = faiss.IndexFlatIP(DIM)
+        other = {
+            "flat": flat,
+            "numbered": faiss.IndexIDMap2(faiss.IndexIDMap2(flat)),
+            "cells": faiss.IndexIVFFlat(flat, DIM, 4),
+        }.get(content)
+        if other is not None:
+            data = faiss.serialize_index(other).tobytes()
         else:
-            flat = faiss.IndexFlatL2(DIM) if kind == "l2" else faiss.IndexFlatIP(DIM)
-            other = flat if kind == "unnumbered" else faiss.IndexIDMap2(flat)
-            if kind == "unnumbered":
-                other.add(unit(20))
-            else:
-                other.add_with_ids(unit(20), np.zeros(20, np.int64) if kind == "doubles" else np.arange(20))
-            data = bytearray(faiss.serialize_index(other).tobytes())
-            data += b"\0" * (20 * (4 * DIM + 8) - len(data))
-        path.write_bytes(data)
-        side = json.loads((folder / SIDE_FILE).read_text())
-        side.update(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
-        (folder / SIDE_FILE).write_text(json.dumps(side))
+            data = {"noise": np.random.default_rng(0).bytes(size), "zeros": b"\0" * size}.get(content, b"\xff" * size)
+        self.sign(folder, data)
+        assert self.load(folder) is None
+        self.sign(folder, (data + b"\0" * size)[:size])
         assert self.load(folder) is None
 
+    @pytest.mark.parametrize("what", ["double", "below", "infinite"])
+    @pytest.mark.parametrize("kind", ["flat"])
+    def test_well_signed_nonsense_in_flat(self, folder: Path, what: str):
+        (path,) = folder.glob("*.index")
+        data = path.read_bytes()
+        numbers, vectors = np.frombuffer(data[:160], np.int64).copy(), np.frombuffer(data[160:], np.float32).copy()
+        if what == "infinite":
+            vectors[5] = np.inf
+        else:
+            numbers[5] = numbers[6] if what == "double" else -1
+        self.sign(folder, numbers.tobytes() + vectors.tobytes())
+        assert self.load(folder) is None
 
-class TestCache:
-    def test_keeps_by_encoder(self, tmp_path: Path):
-        cache = VectorCache(tmp_path / "v.sqlite", "one", DIM)
-        vector = unit(1)[0]
-        cache.put({"a": vector})
-        cache.put({"a": vector})
-        assert (cache.get(["a", "b"])["a"] == vector).all()
-        assert VectorCache(tmp_path / "v.sqlite", "two", DIM).get(["a"]) == {}
+    @pytest.mark.parametrize(
+        "what", ["negative", "too_large", "overflow", "too_few", "centre", "range", "double", "below", "moved"]
+    )
+    @pytest.mark.parametrize("kind", ["cells"])
+    def test_well_signed_nonsense_in_cells(self, folder: Path, what: str):
+        index, _ = self.load(folder)
+        sizes, centres, ranges, *rest = [a.copy() for a in index._part.arrays()]
+        numbers = np.concatenate(rest[: len(rest) // 2])
+        codes = np.concatenate(rest[len(rest) // 2 :])
+        first, second = np.flatnonzero(sizes)[:2]
+        if what == "negative":  # the sum stays right
+            sizes[second] += sizes[first] + 1
+            sizes[first] = -1
+        elif what == "too_large":
+            sizes[first] = 10**15
+        elif what == "overflow":
+            sizes[[first, second]] = 2**63 - 1
+        elif what == "too_few":
+            sizes[first] -= 1
+        elif what == "centre":
+            centres[1, 2] = np.nan
+        elif what == "range":
+            ranges[3] = -np.inf
+        elif what in ("double", "below"):
+            numbers[5] = numbers[6] if what == "double" else -1
+        else:  # one byte of room moved from the codes to elsewhere: sizes that disagree with the side file
+            codes = codes[:-1]
+        self.sign(folder, b"".join(a.tobytes() for a in (sizes, centres, ranges, numbers, codes)))
+        assert self.load(folder) is None
 
-    @pytest.mark.parametrize("blob", [b"", b"x" * 4 * DIM, np.full(DIM, np.nan, np.float32).tobytes()])
-    def test_believes_no_damaged_vector(self, tmp_path: Path, blob: bytes):
-        cache = VectorCache(tmp_path / "v.sqlite", "one", DIM)
-        cache._db.execute("INSERT INTO vectors VALUES ('one', 'a', ?)", (blob,))
-        assert cache.get(["a"]) == {}
+    @pytest.mark.parametrize("kind", ["cells"])
+    def test_a_flat_file_is_no_cells_and_the_other_way_round(self, folder: Path, tmp_path: Path):
+        flat, cells = Flat.room(DIM, 520), Cells.room(DIM, 520, 91)
+        self.sign(folder, np.random.default_rng(0).bytes(flat), cells=0, probes=0)
+        assert self.load(folder) is None
+        self.sign(folder, np.random.default_rng(0).bytes(cells), cells=91, probes=1)
+        assert self.load(folder) is None
 
-    @pytest.mark.parametrize("content", [b"words " * 999, b"SQLite format 3\0" + b"\xff" * 5000])
-    def test_damaged_file_begins_anew(self, tmp_path: Path, content: bytes):
-        (tmp_path / "v.sqlite").write_bytes(content)
-        cache = VectorCache(tmp_path / "v.sqlite", "one", DIM)
-        cache.put({"a": unit(1)[0]})
-        assert "a" in cache.get(["a"])
+    def test_nothing_is_left_of_an_interrupted_save(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
+        index, _ = self.load(folder)
+        index.add(np.array([7777]), unit(1))
 
-    def test_of_another_make_begins_anew(self, tmp_path: Path):
-        db = sqlite3.connect(tmp_path / "v.sqlite")
-        db.execute("CREATE TABLE vectors (something TEXT)")
-        db.close()
-        cache = VectorCache(tmp_path / "v.sqlite", "one", DIM)
-        cache.put({"a": unit(1)[0]})
-        assert "a" in cache.get(["a"])
+        def full(*_: object) -> None:
+            raise OSError("no space left on device")
 
-
-class TestDense:
-    """The index in step with a store."""
-
-    def put(self, store: MemoryCaseStore, **fixes: str) -> None:
-        store.put([read_case({"case_id": i, "fix": fix}) for i, fix in fixes.items()], "me")
-
-    def found(self, dense: Dense, store: MemoryCaseStore, query: str) -> list[str]:
-        dense.refresh()
-        numbers, _ = dense.search(query, 9)
-        stored = store.by_number(numbers.tolist())
-        return [stored[n].case.case_id for n in numbers.tolist()]
-
-    def test_follows_and_encodes_only_what_is_new(self, tmp_path: Path):
-        store, embedder = MemoryCaseStore(), HashingEmbedder()
-        dense = Dense(store, embedder, tmp_path)
-        self.put(store, A="water pump", B="brake pads")
-        assert self.found(dense, store, "water pump")[0] == "A"
-        before = embedder.encoded
-        self.put(store, C="fuel relay")
-        assert self.found(dense, store, "fuel relay")[0] == "C"
-        assert embedder.encoded == before + 2  # the case and the query
-        self.put(store, A="fuel relay")
-        assert set(self.found(dense, store, "fuel relay")[:2]) == {"A", "C"}
-        store.delete(["C"], "me")
-        assert self.found(dense, store, "fuel relay") == ["A", "B"]
-
-    def test_starts_again_without_encoding(self, tmp_path: Path):
-        store = MemoryCaseStore()
-        self.put(store, **{f"C{i}": f"fix number {i}" for i in range(60)})
-        first = Dense(store, HashingEmbedder(), tmp_path)
-        first.refresh()
-        first.close()
-        for breaking in (lambda: None, lambda: (tmp_path / SIDE_FILE).unlink()):
-            breaking()
-            embedder = HashingEmbedder()
-            again = Dense(store, embedder, tmp_path)
-            again.refresh()
-            assert (len(again), embedder.encoded) == (60, 0)
-            again.close()
-
-    def test_another_encoder_builds_anew(self, tmp_path: Path):
-        store = MemoryCaseStore()
-        self.put(store, **{f"C{i}": f"fix number {i}" for i in range(60)})
-        Dense(store, HashingEmbedder(), tmp_path).refresh()
-        other = HashingEmbedder(32)
-        dense = Dense(store, other, tmp_path)
-        dense.refresh()
-        assert (len(dense), other.encoded) == (60, 60)
-
-    def test_another_archive_builds_anew(self, tmp_path: Path):
-        for prefix in ("x", "y"):
-            store = MemoryCaseStore()
-            self.put(store, **{f"{prefix}{i}": f"{prefix} number {i}" for i in range(60)})
-            dense = Dense(store, HashingEmbedder(), tmp_path)
-            assert {i[0] for i in self.found(dense, store, f"{prefix} number 7")} == {prefix}
-            dense.close()
-
-    def test_a_restored_backup_is_noticed_while_running(self, tmp_path: Path):
-        store = MemoryCaseStore()
-        dense = Dense(store, HashingEmbedder(), tmp_path)
-        self.put(store, A="water pump")
-        dense.refresh()
-        store._versions.clear()
-        store._stamps.clear()
-        self.put(store, B="fuel relay")
-        assert self.found(dense, store, "relay") == ["B"]
-
-    def test_text_of_only_known_languages(self):
-        both = read_case({"fix": {"zh": "换水泵", "en": "new pump"}, "symptom": "水温高", "outcome": "fixed it"})
-        assert text_of(both, ["en"]) == "new pump\nfixed it"
-        assert text_of(read_case({"fix": "换水泵"}), ["en"]) == ""
+        before = sorted(path.name for path in folder.iterdir())
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="no space"):
+            index.save(folder, "encoder", 7, "seven")
+        assert sorted(path.name for path in folder.iterdir()) == before
+        monkeypatch.undo()
+        assert 7777 not in self.load(folder)[0].numbers()
