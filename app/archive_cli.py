@@ -216,9 +216,8 @@ def confirm(
     lang: LangOption = None,
 ) -> None:
     """确认：这个修法有效、没解决、方向错。 / Report on a fix: it worked, did not help, was a wrong track."""
-    from knowledge.personal import mask
-
     from knowledge.confirmation import VERDICT_TEXT, new_confirmation
+    from knowledge.personal import mask
 
     language = language_of(lang)
     car = {"brand": brand, "series": series, "model_year": model_year}

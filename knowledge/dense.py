@@ -1,4 +1,8 @@
-"""Finding by meaning: a vector index that keeps step with the store."""
+"""Finding by meaning: a vector index that keeps step with the store.
+
+A case has one vector for each language that it speaks and the encoder understands: what a starter case says in Chinese
+lies elsewhere than what it says in English, and a question should find either.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from knowledge.case import Case
 from knowledge.embed import Embedder, Vectors
-from knowledge.index import FaissIndex, Numbers, VectorCache
+from knowledge.index import FaissIndex, Numbers
 from knowledge.lexical import language_of
 from knowledge.store import CaseStore
-from knowledge.text import Lang, Text
+from knowledge.text import LANGS, Lang, Text
+from knowledge.vector_cache import VectorCache
 
 log = logging.getLogger(__name__)
 
@@ -23,18 +29,25 @@ SAVE_SHARE, SAVE_LEAST = 0.05, 50  # the index is written again after this share
 
 # What the encoder reads of a case, the most telling first, since long texts are cut.
 _FIELDS = ("symptom", "cause", "diagnosis", "fix", "outcome", "parts")
+_ALIKE = 0.99  # cosine of a vector in the index with the same text encoded again
 
 
-def text_of(case: Case, languages: Sequence[Lang]) -> str:
-    """The words of a case in the ``languages`` that an encoder knows; "" if there are none."""
-    found: list[str] = []
+def texts_of(case: Case, languages: Sequence[Lang]) -> dict[Lang, str]:
+    """The words of a case in each of the ``languages`` in which it says anything."""
+    found: dict[Lang, list[str]] = {}
     for name in _FIELDS:
         value: str | Text = getattr(case, name)
         if isinstance(value, Text):
-            found += [value.in_(lang) for lang in languages]
-        elif value and language_of(value) in languages:
-            found.append(value)
-    return "\n".join(found)
+            for lang in languages:
+                found.setdefault(lang, []).append(value.in_(lang))
+        elif value and (lang := language_of(value)) in languages:
+            found.setdefault(lang, []).append(value)
+    return {lang: "\n".join(parts) for lang, parts in found.items()}
+
+
+def _key(number: int, lang: Lang) -> int:
+    """Under which number the index holds the vector of a case in a language."""
+    return number * len(LANGS) + LANGS.index(lang)
 
 
 class Dense:
@@ -67,13 +80,11 @@ class Dense:
         waiting: dict[int, str] = {}
         done = 0
         for stored in self._store.changes(self._revision):
-            text = "" if stored.deleted else text_of(stored.case, self._embedder.languages)
+            texts = {} if stored.deleted else texts_of(stored.case, self._embedder.languages)
             latest = max(latest, stored.revision)
-            if not text:
-                gone.append(stored.number)
-                continue
-            waiting[stored.number] = text
-            if len(waiting) == PART:
+            gone += [_key(stored.number, lang) for lang in LANGS if lang not in texts]
+            waiting.update((_key(stored.number, lang), text) for lang, text in texts.items())
+            if len(waiting) >= PART:
                 self._take(waiting)
                 done += len(waiting)
                 waiting = {}
@@ -108,11 +119,34 @@ class Dense:
 
     def search(self, query: str, k: int) -> tuple[Numbers, Vectors]:
         """The ``k`` cases nearest in meaning: numbers and cosines, best first."""
-        return self._index.search(self._embedder.encode([query])[0], k)
+        keys, cosines = self._index.search(self._embedder.encode([query])[0], k * len(LANGS))
+        numbers, first = np.unique(keys // len(LANGS), return_index=True)  # the first of a case is its nearest
+        best = np.argsort(first)[:k]
+        return numbers[best], cosines[first[best]]
 
-    def without(self, numbers: Numbers) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def without(self, numbers: Numbers) -> NDArray[np.bool_]:
         """Which of ``numbers`` have no vector."""
-        return ~np.isin(numbers, self._index.numbers())
+        held = [self._index.holds(numbers * len(LANGS) + i) for i in range(len(LANGS))]
+        return np.asarray(~np.logical_or.reduce(held))
+
+    def compare(self, sample: int) -> int:
+        """How many cases differ between index and store: vectors absent or too many, and wrong among a ``sample``."""
+        wanted: dict[int, str] = {}
+        for stored in self._store.changes():
+            if not stored.deleted:
+                texts = texts_of(stored.case, self._embedder.languages)
+                wanted.update((_key(stored.number, lang), text) for lang, text in texts.items())
+        here = set(self._index.numbers().tolist())
+        wrong = {key // len(LANGS) for key in here ^ set(wanted)}
+        both = sorted(here & set(wanted))
+        for key in both[:: max(1, len(both) // sample)]:
+            vector = self._embedder.encode([wanted[key]])[0]
+            near, cosines = self._index.search(vector, 20)
+            found = cosines[near == key]
+            # A text of the same vector may have crowded it out: then its like stands at the top.
+            if not (len(found) and found[0] >= _ALIKE) and not (len(cosines) and cosines[-1] >= _ALIKE):
+                wrong.add(key // len(LANGS))
+        return len(wrong)
 
     def close(self) -> None:
         """Let go of the cache's file."""

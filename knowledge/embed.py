@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from knowledge.lexical import language_of, normalise
 from knowledge.text import Lang, UserError
 
 if TYPE_CHECKING:
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 ENCODER = Path(__file__).resolve().parents[1] / "models" / "encoder"
-MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
+MODEL, TOKENIZER = "model.onnx", "tokenizer.json"  # English
+SIGNS_MODEL, SIGNS = "chinese.onnx", "chinese.txt"  # Chinese: the network, and its signs, one a line
 THREADS = 2
 
 Vectors = NDArray[np.float32]
+
+_RUNS = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+|[a-z0-9]+(?:\.[0-9]+)?")
 
 
 class EncoderError(UserError):
@@ -51,6 +55,17 @@ class Embedder(Protocol):
         """float32, shape (len(texts), dim), every row of length 1 (or all zeros for a text that says nothing)."""
 
 
+def signs(text: str) -> list[str]:
+    """What the Chinese half reads of a text: its characters, pairs of neighbours, and Latin words and numbers."""
+    found: list[str] = []
+    for run in _RUNS.findall(normalise(text)):
+        if run[0] < "\u3400":
+            found.append(run)
+        else:
+            found += [*run, *(run[i : i + 2] for i in range(len(run) - 1))]
+    return found
+
+
 class _Files(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(gt=0)
@@ -71,13 +86,17 @@ class EncoderManifest(BaseModel):
     def _complete(self) -> Self:
         if not {MODEL, TOKENIZER} <= set(self.files):
             raise ValueError(f"files must name {MODEL} and {TOKENIZER}, got {sorted(self.files)}")
+        if "zh" in self.languages and not {SIGNS_MODEL, SIGNS} <= set(self.files):
+            raise ValueError(f"files must name {SIGNS_MODEL} and {SIGNS}, got {sorted(self.files)}")
         return self
 
 
 class OnnxEmbedder:
-    """A sentence encoder exported by ``training.encoder``; needs onnxruntime and tokenizers only.
+    """The sentence encoder that ships; needs onnxruntime and tokenizers only.
 
-    Only the manifest is read when it is made; the model is checked and loaded at the first text.
+    English goes through a small transformer (``training.encoder``), Chinese through a sum of signs
+    (``training.chinese``) that was taught to lie in the same space. Only the manifest is read when it is made; each half
+    is checked and loaded at its first text.
     """
 
     def __init__(self, folder: Path = ENCODER) -> None:
@@ -92,12 +111,14 @@ class OnnxEmbedder:
         except (OSError, ValidationError) as error:
             raise _damaged(folder) from error
         self._lock = threading.Lock()
-        self._loaded: tuple[onnxruntime.InferenceSession, Tokenizer] | None = None
+        self._english: tuple[onnxruntime.InferenceSession, Tokenizer] | None = None
+        self._chinese: tuple[onnxruntime.InferenceSession, dict[str, int]] | None = None
 
     @property
     def name(self) -> str:
-        """The manifest's name and the model's checksum: another export is another encoder."""
-        return f"{self.manifest.name}@{self.manifest.files[MODEL].sha256[:12]}"
+        """The manifest's name and the models' checksums: another export is another encoder."""
+        models = [self.manifest.files[name].sha256[:12] for name in (MODEL, SIGNS_MODEL) if name in self.manifest.files]
+        return f"{self.manifest.name}@{'+'.join(models)}"
 
     @property
     def dim(self) -> int:
@@ -119,33 +140,45 @@ class OnnxEmbedder:
             raise _damaged(self._folder)
         return data
 
-    def _load(self) -> tuple[onnxruntime.InferenceSession, Tokenizer]:
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """See `Embedder`. Texts beyond the encoder's length are cut."""
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        for row, text in enumerate(texts):
+            chinese = "zh" in self.languages and language_of(text) == "zh"
+            vectors[row] = self._of_chinese(text) if chinese else self._of_english(text)
+        return vectors
+
+    def _of_english(self, text: str) -> Vectors:
         with self._lock:
-            if self._loaded is None:
+            if self._english is None:
                 from tokenizers import Tokenizer
 
                 from models.session import open_session
 
                 model, words = self._file(MODEL), self._file(TOKENIZER)
-                session = open_session(model, THREADS, spinning=False)
                 tokenizer = Tokenizer.from_str(words.decode())
                 tokenizer.enable_truncation(self.manifest.max_tokens)
                 tokenizer.no_padding()
-                self._loaded = session, tokenizer
-            return self._loaded
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """See `Embedder`. Texts beyond the encoder's length are cut."""
-        vectors = np.zeros((len(texts), self.dim), np.float32)
-        if not texts:
-            return vectors
-        session, tokenizer = self._load()
+                self._english = open_session(model, THREADS, spinning=False), tokenizer
+            session, tokenizer = self._english
         # One text a run: INT8 activations are scaled by the largest value of a run, so in company a vector would depend
         # on its neighbours; and on two cores a batch is no faster.
-        for row, encoding in enumerate(tokenizer.encode_batch(list(texts))):
-            ids = np.array([encoding.ids], np.int64)
-            vectors[row] = session.run(["embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
-        return vectors
+        ids = np.array([tokenizer.encode(text).ids], np.int64)
+        return np.asarray(session.run(["embedding"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0])
+
+    def _of_chinese(self, text: str) -> Vectors:
+        with self._lock:
+            if self._chinese is None:
+                from models.session import open_session
+
+                known = self._file(SIGNS).decode().splitlines()
+                session = open_session(self._file(SIGNS_MODEL), 1, spinning=False)
+                self._chinese = session, {sign: i for i, sign in enumerate(known)}
+            session, places = self._chinese
+        ids = sorted({places[sign] for sign in signs(text) if sign in places})
+        if not ids:
+            return np.zeros(self.dim, np.float32)
+        return np.asarray(session.run(["embedding"], {"ids": np.array(ids, np.int64)})[0])
 
 
 def _damaged(folder: Path) -> EncoderError:
@@ -179,11 +212,18 @@ class HashingEmbedder:
         return np.asarray(vectors / np.where(lengths == 0, 1, lengths), np.float32)
 
 
+def read_manifest(folder: Path) -> dict[str, object]:
+    """All that manifest.json says, for a command that adds to it."""
+    content: dict[str, object] = json.loads((folder / "manifest.json").read_text("utf-8"))
+    return content
+
+
 def write_manifest(folder: Path, manifest: dict[str, object]) -> None:
-    """Write manifest.json beside model.onnx and tokenizer.json, with their checksums under "files"."""
+    """Write manifest.json beside the encoder's files, with their checksums under "files"."""
     files = {}
-    for name in (MODEL, TOKENIZER):
-        data = (folder / name).read_bytes()
-        files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    for name in (MODEL, TOKENIZER, SIGNS_MODEL, SIGNS):
+        if (folder / name).is_file():
+            data = (folder / name).read_bytes()
+            files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     text = json.dumps({**manifest, "files": files}, ensure_ascii=False, indent=2)
     (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")

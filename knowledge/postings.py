@@ -9,24 +9,14 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from knowledge.case import BILINGUAL, Case
-from knowledge.lexical import fault_codes, normalise, part_numbers
-from knowledge.text import Text
+from knowledge.case import Case, case_words, in_every_language
+from knowledge.lexical import fault_codes, part_numbers
+from knowledge.vehicles import brand_key, series_key
 
 KINDS = ("code", "part", "light", "brand", "series")
 Numbers = NDArray[np.int64]
 Term = tuple[str, str]  # kind and value
 FEW = 5_000  # numbers that are asked about one by one
-
-
-def both(value: str | Text) -> tuple[str, ...]:
-    """The words of a field in every language that it has."""
-    return (value.zh, value.en) if isinstance(value, Text) else (value,) if value else ()
-
-
-def all_words(case: Case) -> list[str]:
-    """What a case says, in every language, its vehicle apart."""
-    return [words for name in BILINGUAL for words in both(getattr(case, name))]
 
 
 class Postings:
@@ -45,11 +35,11 @@ class Postings:
     def put(self, number: int, case: Case) -> None:
         """Note what a case bears, instead of what it bore."""
         self.remove(number)
-        text = " ".join(all_words(case))
+        text = case_words(case)
         terms = [("code", code) for code in {*case.codes, *fault_codes(" ".join(case.codes)), *fault_codes(text)}]
-        terms += [("part", part) for part in part_numbers(" ".join(both(case.parts)))]
+        terms += [("part", part) for part in part_numbers(" ".join(in_every_language(case.parts)))]
         terms += [("light", light) for light in case.lights]
-        terms += [("brand", vehicle_key(case.brand)), ("series", vehicle_key(case.series))]
+        terms += [("brand", brand_key(case.brand)), ("series", series_key(case.series, case.brand))]
         self._terms[number] = tuple(self._one.setdefault(term, term) for term in terms if term[1])
         for term in self._terms[number]:
             self._of[term[0]][term[1]].add(number)
@@ -101,16 +91,11 @@ class Postings:
         """Those of ``values`` that the case bears."""
         return tuple(v for v in values if number in self._of[kind].get(v, ()))
 
-    def like(self, kind: str, name: str) -> tuple[str, ...]:
-        """The values that name the same brand or series: 奔驰GL级 is GL级."""
-        key = vehicle_key(name)
+    def like(self, kind: str, name: str, brand: str = "") -> tuple[str, ...]:
+        """The values that name the same brand or series: 帕萨特 is Passat, 奔驰GL级 is GL级."""
+        key = brand_key(name) if kind == "brand" else series_key(name, brand)
         return tuple(v for v in self._of[kind] if v == key or (min(len(key), len(v)) > 1 and (key in v or v in key)))
 
     def lights(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many lamps each of ``numbers`` bears."""
         return np.fromiter(map(self._lamps.get, numbers.tolist(), repeat(0)), np.int64, len(numbers))
-
-
-def vehicle_key(name: str) -> str:
-    """A brand or series without blanks, hyphens and case."""
-    return normalise(name).replace(" ", "").replace("-", "")

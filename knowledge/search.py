@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from knowledge.archive import Archive
-from knowledge.case import Case
+from knowledge.case import Case, case_words, in_every_language
 from knowledge.dense import Dense, Progress
 from knowledge.embed import Embedder, OnnxEmbedder
 from knowledge.lexical import Lexical, fault_codes, language_of, part_numbers, tokenize
-from knowledge.postings import Postings, all_words, both
+from knowledge.postings import Postings
 from knowledge.store import CaseStore, Stored
 from knowledge.text import Lang, Text, UserError
 
@@ -25,13 +25,15 @@ Floats = NDArray[np.float32]
 # The share of meaning in the score, by the query's language, where the encoder knows that language. Measured with
 # `python -m training.encoder measure`; an equal mix is worse than either alone.
 MEANING_SHARE: Mapping[Lang, float] = {"en": 0.8, "zh": 0.5}
-POOL = 300  # neighbours in meaning that are looked at
+POOL = 300  # neighbours in meaning, and best by words, that are looked at
+ALL = 20_000  # archives up to this size are scored whole, larger ones only where words, meaning or marks point
 # How far a match closes the gap to a full score. Vehicle and lamp prefer, they don't exclude: what worked on a sister
 # model is worth seeing.
 BOOST = {"brand": 0.10, "series": 0.15, "light": 0.20}
 EXACT = 0.9  # a case with the very code or part number scores above this, all others below
 CLEAR_MEANING = 0.45  # a cosine from which likeness in meaning is given as a reason
-LATE = 0.1  # share of cases new to the word index after which it is built anew
+RELEVANT = 0.2  # score below which a hit is merely the least bad
+LATE = 0.5  # share of cases new to the word index after which it is built anew
 MAX_QUERY = 4_000  # characters; more describes no fault
 
 ReasonKind = Literal["code", "part", "words", "meaning", "vehicle", "light"]
@@ -64,11 +66,15 @@ class Reason:
 
 @dataclass(frozen=True)
 class Hit:
-    """A case that was found. ``score`` lies in 0..1 and falls along the list."""
+    """A case that was found. ``score`` lies in 0..1 and falls along the list.
+
+    ``relevant`` is False for the merely least bad: no code or part in common, too few words, too little meaning.
+    """
 
     case: Case
     score: float
     why: tuple[Reason, ...] = ()
+    relevant: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,16 @@ class Wanted:
     parts: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a search looks at, in arrays of one length. ``score``: words and meaning together; ``meaning``: cosines."""
+
+    numbers: NDArray[np.int64]
+    score: Floats
+    words: Floats
+    meaning: Floats
+
+
 def _code(code: str | None) -> tuple[str, ...]:
     """A fault code that was given as such; one of another form than P0420 counts as it stands."""
     return fault_codes(code or "") or ((code.strip().upper(),) if code and code.strip() else ())
@@ -89,7 +105,7 @@ def _code(code: str | None) -> tuple[str, ...]:
 
 def _tokens(case: Case) -> list[str]:
     """What BM25 knows of a case: vehicle, codes, and its words in every language."""
-    return tokenize(" \n ".join([case.brand, case.series, " ".join(case.codes), *all_words(case)]))
+    return tokenize(" \n ".join([case.brand, case.series, " ".join(case.codes), case_words(case)]))
 
 
 def _names_in_catalogue(lights: Iterable[str]) -> dict[str, Text]:
@@ -192,8 +208,27 @@ class Searcher:
                 codes=tuple(dict.fromkeys((*_code(code), *fault_codes(query)))),
                 parts=part_numbers(query),
             )
-            numbers, score, meaning = self._base(query, tokens)
-            return self._hits(numbers, self._raised(numbers, score, wanted), meaning, tokens, wanted, k)
+            found = self._base(query, tokens, wanted, k)
+            return self._hits(found, self._raised(found.numbers, found.score, wanted), tokens, wanted, k)
+
+    def alike(self, text: str, k: int) -> list[Case]:
+        """The ``k`` cases that share most words with ``text``; for telling near-duplicates."""
+        with self._lock:
+            self._refresh_words()
+            numbers, _ = self._lexical.top(tokenize(text[:MAX_QUERY]), k)
+            stored = self.store.by_number(numbers.tolist())
+        return [stored[n].case for n in numbers.tolist() if n in stored and not stored[n].deleted]
+
+    def compare(self, sample: int) -> tuple[int, int]:
+        """(vectors in the index, cases that differ between index and store); see `Dense.compare`."""
+        with self._lock:
+            dense = self._refresh_meaning()
+            return len(dense), dense.compare(sample)
+
+    def save(self) -> None:
+        """Write the vector index to the cache."""
+        with self._lock:
+            self._refresh_meaning().save()
 
     def by_words(self, query: str) -> tuple[NDArray[np.int64], Floats]:
         """BM25 alone: (numbers, scores) of all cases. For measuring."""
@@ -206,33 +241,55 @@ class Searcher:
         with self._lock:
             return self._refresh_meaning().search(query, k)
 
-    def _base(self, query: str, tokens: Sequence[str]) -> tuple[NDArray[np.int64], Floats, Floats]:
-        """(numbers, scores by words and meaning together, cosines or 0) of all cases."""
-        numbers, words = self._lexical.scores(tokens)
-        meaning = np.zeros(len(numbers), np.float32)
+    def _base(self, query: str, tokens: Sequence[str], wanted: Wanted, k: int) -> Found:
+        """What is looked at, and how well words and meaning of each answer the query."""
         lang = language_of(query)
-        if lang not in self._embedder.languages or not tokens:
-            return numbers, words, meaning
-        dense = self._refresh_meaning()
-        near, cosines = dense.search(query, POOL)
-        if not len(near):
-            return numbers, words, meaning
+        near, cosines, dense = np.zeros(0, np.int64), np.zeros(0, np.float32), None
+        if lang in self._embedder.languages and tokens:
+            dense = self._refresh_meaning()
+            near, cosines = dense.search(query, POOL)
+        numbers, words = self._candidates(tokens, near, wanted, k)
+        meaning = np.zeros(len(numbers), np.float32)
+        if dense is None or not len(near):
+            return Found(numbers, words, words, meaning)
         order = np.argsort(numbers)
         # Whatever isn't among the neighbours is at most as like as the last of them.
-        likeness = np.full(len(numbers), max(0.0, float(cosines[-1])) if len(near) < len(dense) else 0.0, np.float32)
+        rest = max(0.0, float(cosines[-1])) if len(near) >= POOL else 0.0
+        likeness = np.full(len(numbers), rest, np.float32)
         known = np.isin(near, numbers)  # a case may have gone between the two refreshes
         places = order[np.searchsorted(numbers, near[known], sorter=order)]
         likeness[places] = meaning[places] = np.clip(cosines[known], 0, 1)
         share = MEANING_SHARE[lang]
         mixed = share * likeness + (1 - share) * words
-        return numbers, np.where(dense.without(numbers), words, mixed).astype(np.float32), meaning
+        return Found(numbers, np.where(dense.without(numbers), words, mixed).astype(np.float32), words, meaning)
+
+    def _candidates(
+        self, tokens: Sequence[str], near: NDArray[np.int64], wanted: Wanted, k: int
+    ) -> tuple[NDArray[np.int64], Floats]:
+        """(numbers, scores by words) of the cases that may be hits: all of a small archive."""
+        if len(self._lexical) <= ALL:
+            return self._lexical.scores(tokens)
+        bearers = self._postings.bearers
+        marked = [
+            bearers("code", wanted.codes), bearers("part", wanted.parts), bearers("light", wanted.lights),
+            bearers("series", self._postings.like("series", wanted.series, wanted.brand)),
+        ]  # fmt: skip
+        if not tokens and wanted.brand:
+            marked.append(bearers("brand", self._postings.like("brand", wanted.brand)))
+        # At least k, so that a list is only shorter than asked for where the archive is.
+        best, _ = self._lexical.top(tokens, max(POOL, k))
+        numbers = np.unique(np.concatenate([best, near, *(part[:ALL] for part in marked)]))
+        if len(numbers) < k:
+            everything, _ = self._lexical.scores(())
+            numbers = np.unique(np.concatenate([numbers, everything[:k]]))
+        return numbers, self._lexical.scores_of(tokens, numbers)
 
     def _raised(self, numbers: NDArray[np.int64], score: Floats, wanted: Wanted) -> Floats:
         """``score`` after vehicle, lamps and exact matches had their say; still 0..1."""
         gap = 1 - score
         for kind, values in (
             ("brand", self._postings.like("brand", wanted.brand)),
-            ("series", self._postings.like("series", wanted.series)),
+            ("series", self._postings.like("series", wanted.series, wanted.brand)),
             ("light", wanted.lights),
         ):
             if values:
@@ -247,23 +304,16 @@ class Searcher:
         above = EXACT + (1 - EXACT) * (exact - 1 + score) / exact.max()
         return np.where(exact > 0, above, EXACT * score).astype(np.float32)
 
-    def _hits(
-        self,
-        numbers: NDArray[np.int64],
-        score: Floats,
-        meaning: Floats,
-        tokens: Sequence[str],
-        wanted: Wanted,
-        k: int,
-    ) -> list[Hit]:
-        best = np.lexsort((numbers, -score))[:k]
-        stored = self.store.by_number([int(numbers[i]) for i in best])
+    def _hits(self, found: Found, score: Floats, tokens: Sequence[str], wanted: Wanted, k: int) -> list[Hit]:
+        best = np.lexsort((found.numbers, -score))[:k]
+        stored = self.store.by_number([int(found.numbers[i]) for i in best])
         hits = []
         for i in best:
-            number = int(numbers[i])
+            number = int(found.numbers[i])
             if number in stored and not stored[number].deleted:
-                why = self._why(stored[number], float(meaning[i]), tokens, wanted)
-                hits.append(Hit(stored[number].case, round(float(score[i]), 4), why))
+                why = self._why(stored[number], float(found.meaning[i]), tokens, wanted)
+                relevant = bool(score[i] >= RELEVANT) or any(reason.kind in ("code", "part") for reason in why)
+                hits.append(Hit(stored[number].case, round(float(score[i]), 4), why, relevant))
         return hits
 
     def _why(self, stored: Stored, meaning: float, tokens: Sequence[str], wanted: Wanted) -> tuple[Reason, ...]:
@@ -278,7 +328,7 @@ class Searcher:
         vehicle = [
             name
             for kind, name, asked in (("brand", case.brand, wanted.brand), ("series", case.series, wanted.series))
-            if borne(number, kind, self._postings.like(kind, asked))
+            if borne(number, kind, self._postings.like(kind, asked, wanted.brand))
         ]
         reasons.append(Reason("vehicle", tuple(vehicle)))
         given = [reason for reason in reasons if reason.what]
@@ -320,7 +370,9 @@ class Searcher:
         if names is None:
             names = _names_in_catalogue(lights)
         wanted = Wanted(lights=tuple(dict.fromkeys(lights)), codes=tuple(c for code in codes for c in _code(code)))
-        tokens = tokenize(" \n ".join(w for light in wanted.lights if light in names for w in both(names[light])))
+        tokens = tokenize(
+            " \n ".join(w for light in wanted.lights if light in names for w in in_every_language(names[light]))
+        )
         with self._lock:
             self._refresh_words()
             numbers, words = self._lexical.scores(tokens)
@@ -331,7 +383,8 @@ class Searcher:
             agreement = shared / np.maximum(1, self._postings.lights(numbers) + len(wanted.lights) - shared)
             score = (0.85 * agreement + 0.15 * words).astype(np.float32)
             score = np.where(exact > 0, EXACT + (1 - EXACT) * score, EXACT * score).astype(np.float32)
-            return self._hits(numbers, score, np.zeros(len(numbers), np.float32), tokens, wanted, k)
+            found = Found(numbers, score, words, np.zeros(len(numbers), np.float32))
+            return self._hits(found, score, tokens, wanted, k)
 
     def close(self) -> None:
         """Let go of files."""

@@ -371,7 +371,7 @@ class _Batch:
             self._db.execute(sa.insert(BATCHES).values(**row))
         return self._revision
 
-    def present(self, case_id: str) -> sa.Row[Any] | None:
+    def present(self, case_id: str) -> Any:  # noqa: ANN401 - a row, or None
         return self._db.execute(sa.select(*_STORED).where(CASES.c.case_id == case_id)).first()
 
     def insert(self, case_id: str, body: str) -> None:

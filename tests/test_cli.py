@@ -224,6 +224,8 @@ def test_the_archive_from_empty_to_export(yangche, tmp_path):
         "updated": 0,
         "unchanged": 0,
         "refused": [3],
+        "masked": 0,
+        "alike": [],
     }
     again = yangche("archive", "import", file)
     assert "未变 2 行" in again.out

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from knowledge.archive import MemoryCaseStore
 from knowledge.case import read_case
-from knowledge.dense import Dense, text_of
+from knowledge.dense import Dense, texts_of
 from knowledge.embed import HashingEmbedder
 from knowledge.index import SIDE_FILE
 
@@ -80,5 +80,24 @@ class TestDense:
 
     def test_text_of_only_known_languages(self):
         both = read_case({"fix": {"zh": "换水泵", "en": "new pump"}, "symptom": "水温高", "outcome": "fixed it"})
-        assert text_of(both, ["en"]) == "new pump\nfixed it"
-        assert text_of(read_case({"fix": "换水泵"}), ["en"]) == ""
+        assert texts_of(both, ["en"]) == {"en": "new pump\nfixed it"}
+        assert texts_of(both, ["zh", "en"]) == {"zh": "水温高\n换水泵", "en": "new pump\nfixed it"}
+        assert texts_of(read_case({"fix": "换水泵"}), ["en"]) == {}
+
+    def test_a_case_in_two_languages_is_found_by_either_and_once(self, tmp_path: Path):
+        store = MemoryCaseStore()
+        store.put([read_case({"case_id": "A", "fix": {"zh": "换水泵", "en": "new pump"}})], "me")
+        dense = Dense(store, HashingEmbedder(), tmp_path)
+        assert self.found(dense, store, "换水泵") == self.found(dense, store, "new pump") == ["A"]
+        assert len(dense) == 2
+        assert dense.compare(10) == 0
+
+    def test_compare_tells_what_differs(self, tmp_path: Path):
+        store = MemoryCaseStore()
+        self.put(store, A="water pump", B="brake pads", C="spark plugs")
+        dense = Dense(store, HashingEmbedder(), tmp_path)
+        dense.refresh()
+        dense._index.remove(dense._index.numbers()[:1])
+        assert dense.compare(10) == 1
+        dense._index.add(dense._index.numbers()[:1], HashingEmbedder().encode(["something else"]))
+        assert dense.compare(10) == 2

@@ -138,7 +138,7 @@ def agree(model: SentenceTransformer, embedder: Embedder, texts: Sequence[str] =
     return np.asarray((exact * embedder.encode(texts)).sum(axis=1), np.float32)
 
 
-def measure(cases: Path, queries: Path, hits: Path | None, vehicles: bool) -> None:
+def measure(cases: Path, queries: Path, hits: Path | None, vehicles: bool, folder: Path = ENCODER) -> None:
     """Print recall@1, @5, @10 and the median time of three ways to search; write the product's hits for scoring.
 
     ``cases``: rows with case_id and answer (or fix). Questions are asked without the vehicle; ``vehicles`` keeps the
@@ -153,7 +153,7 @@ def measure(cases: Path, queries: Path, hits: Path | None, vehicles: bool) -> No
         table.write_text("\n".join(json.dumps({k: row[k] for k in kept if k in row}) for row in rows), encoding="utf-8")
         report = archive.import_file(table)
         print(f"{report.taken} cases taken, {len(report.refused)} refused, {len(questions)} questions")
-        searcher = Searcher(archive.store, OnnxEmbedder(), Path(home) / "cache")
+        searcher = Searcher(archive.store, OnnxEmbedder(folder), Path(home) / "cache")
         searcher.refresh()
         ways: dict[str, Callable[[str], list[str]]] = {
             "words": lambda q: _words_only(searcher, q),
@@ -211,13 +211,14 @@ def main() -> None:
     look = commands.add_parser("measure", help="recall of the search on questions with known answers")
     look.add_argument("--cases", type=Path, required=True)
     look.add_argument("--queries", type=Path, required=True)
+    look.add_argument("--folder", type=Path, default=ENCODER, help="the encoder")
     look.add_argument("--hits", type=Path, help="write the product's hits here, one line a question")
     look.add_argument("--vehicles", action="store_true", help="keep the brand and series of the cases")
     args = parser.parse_args()
     if args.command == "export":
         export(args.folder)
     else:
-        measure(args.cases, args.queries, args.hits, args.vehicles)
+        measure(args.cases, args.queries, args.hits, args.vehicles, args.folder)
 
 
 if __name__ == "__main__":
