@@ -12,13 +12,14 @@ ifneq ($(WHOLE),yes)
 .PHONY: $(VENV)/.place
 endif
 
-.PHONY: help demo web test lint fix clean
+.PHONY: help demo web test kill-test lint fix clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo   set up the serving parts and diagnose two sample photos'
 	@echo 'make web    serve the page on http://127.0.0.1:7860'
 	@echo 'make test   set up everything, then lint, types and tests'
+	@echo 'make kill-test   kill the program 60 times while it writes, and look for lost cases'
 	@echo 'make lint   lint and types only        make fix   repair what lint can repair'
 	@echo 'make clean  remove the environment, caches and out/'
 
@@ -61,6 +62,9 @@ fix: $(VENV)/.everything
 
 test: $(VENV)/.browser lint
 	$(BIN)/python -m pytest
+
+kill-test: $(VENV)/.everything
+	YANGCHE_KILLS=60 $(BIN)/python -m pytest tests/test_kill.py
 
 clean:
 	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache

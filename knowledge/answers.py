@@ -138,7 +138,7 @@ def _tally(hits: Sequence[Hit], confirmations: dict[str, list[Confirmation]]) ->
 def _promise(group: Group) -> float:
     """How much speaks for a group: its best hit, then its other hits at falling weight, then people's reports."""
     scores = sorted((hit.score for hit in group.hits), reverse=True)
-    evidence = sum(score * 0.5**place for place, score in enumerate(scores))
+    evidence = sum(score * 0.3**place for place, score in enumerate(scores))
     reports = group.tally.worked + group.tally.did_not_help + group.tally.wrong_track
     if reports:
         good, bad = group.tally.worked, group.tally.did_not_help + group.tally.wrong_track

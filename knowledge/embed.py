@@ -95,7 +95,7 @@ class OnnxEmbedder:
     """The sentence encoder that ships; needs onnxruntime and tokenizers only.
 
     English goes through a small transformer (``training.encoder``), Chinese through a sum of signs
-    (``training.chinese``) that was taught to lie in the same space. Only the manifest is read when it is made; each half
+    (``training.chinese``) that was taught to lie in the same space. Only the manifest is read when it is made; each
     is checked and loaded at its first text.
     """
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 
 PAIRS = Path(__file__).with_name("pairs")
-DIM, OUT = 256, 384  # of a sign's vector, and of a text's (the English encoder's)
+DIM, OUT = 176, 384  # of a sign's vector, and of a text's (the English encoder's)
 DROP = 0.5  # share of a text's signs that is left out each time: half a sentence must do
 TEMPERATURE = 0.1
 BATCH, TEACH_BATCH = 512, 1024
