@@ -166,9 +166,11 @@ class Advisor:
         """Search over the archive in ``home``, which is set up if it is not there."""
         with self._lock:
             if self._searcher is None:
+                from app.settings import Settings
+                from knowledge.embed import open_embedder
                 from knowledge.search import Searcher
 
-                self._searcher = Searcher.open(self.home)
+                self._searcher = Searcher.open(self.home, open_embedder(Settings.read().encoder))
             return self._searcher
 
     def diagnose(

@@ -51,9 +51,11 @@ def _archive() -> Archive:
 
 
 def _searcher() -> Searcher:
+    from knowledge.embed import open_embedder
     from knowledge.search import Searcher
 
-    return Searcher.open(Settings.read().home)
+    settings = Settings.read()
+    return Searcher.open(settings.home, open_embedder(settings.encoder))
 
 
 def _who(by: str | None) -> str:
@@ -346,9 +348,12 @@ def check(as_json: JsonOption = False, lang: LangOption = None) -> None:
 
 def rebuild(lang: LangOption = None) -> None:
     """重建搜索索引。 / Make the search index anew from the database."""
+    from knowledge.embed import open_embedder
     from knowledge.upkeep import rebuild as rebuild_index
 
-    print(say("cli.rebuilt", language_of(lang), cases=rebuild_index(Settings.read().home)))
+    settings = Settings.read()
+    cases = rebuild_index(settings.home, open_embedder(settings.encoder))
+    print(say("cli.rebuilt", language_of(lang), cases=cases))
 
 
 def backup(

@@ -25,6 +25,8 @@ class Settings:
             ``LANG`` that is set; Chinese unless that says English.
         host: the address that the page is served on (``YANGCHE_HOST``).
         port: its port (``YANGCHE_PORT``).
+        encoder: another sentence encoder than the one that ships, by its name on a model hub or its folder
+            (``YANGCHE_ENCODER``, such as BAAI/bge-small-zh-v1.5; needs sentence-transformers).
         region: whose playbook tells what to do after an accident (``YANGCHE_REGION``; china, international).
     """
 
@@ -33,6 +35,7 @@ class Settings:
     host: str
     port: int
     region: str
+    encoder: str
 
     @classmethod
     def read(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -45,6 +48,7 @@ class Settings:
             host=env.get("YANGCHE_HOST") or "127.0.0.1",
             port=int(port) if port.isdecimal() else 7860,
             region=env.get("YANGCHE_REGION") or "china",
+            encoder=env.get("YANGCHE_ENCODER", ""),
         )
 
 

