@@ -22,6 +22,7 @@ NOTHING = Text(
 )
 # How far the reports on a fix move its group in the list: a fix that never helped sinks below an untried one.
 _WORKED, _FAILED = 0.5, -1.0
+_SLIGHT = ("inspect", "advice_only")  # nobody mended anything
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def _promise(group: Group) -> float:
     if reports:
         good, bad = group.tally.worked, group.tally.did_not_help + group.tally.wrong_track
         evidence *= 1 + (_WORKED * good + _FAILED * bad) / (reports + 1)
-    return evidence if group.operation else evidence / 2
+    slight = group.operation is None or group.operation.action in _SLIGHT
+    return evidence / 2 if slight else evidence
 
 
 def wrong_tracks(groups: Sequence[Group]) -> tuple[WrongTrack, ...]:
