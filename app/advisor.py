@@ -233,6 +233,7 @@ class Advisor:
 
         Only where a cluster was seen. A reader that can't be loaded is no error: ``no_text`` says why.
         """
+        from knowledge.lexical import fault_codes
         from knowledge.words import merge, understand
 
         if diagnosis.cluster is None:
@@ -254,6 +255,7 @@ class Advisor:
             diagnosis.cluster,
             diagnosis.answers,
             diagnosis.floor,
+            fault_codes(" ".join(message.text for message in reading.messages)),
         )
         return replace(
             diagnosis,
@@ -291,6 +293,7 @@ class Advisor:
         cluster: Box | None,
         answers: Mapping[str, str],
         floor: float | None,
+        codes: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Those fields of a diagnosis that follow from what was seen and read."""
         sure = np.array([d.confidence >= self.detector.threshold(d.label) for d in seen], bool)
@@ -301,7 +304,7 @@ class Advisor:
         problems = lamp_problems(quality, both, doubtful, cluster is not None)
         verdict, known = judged(self.catalogue, both, doubtful, problems, answers)
         lamps = group_lamps(both, verdict, self.catalogue)
-        fixes, no_fixes = self._similar(lamps)
+        fixes, no_fixes = self._similar(lamps, codes)
         return {
             "kind": "dashboard",
             "seen": seen,
@@ -345,8 +348,8 @@ class Advisor:
             "scene": scene,
         }
 
-    def _similar(self, lamps: Sequence[Lamp]) -> tuple[tuple[Hit, ...], Text | None]:
-        """Past fixes of cars with the same worst lamps; and why there are none, if so.
+    def _similar(self, lamps: Sequence[Lamp], codes: Sequence[str]) -> tuple[tuple[Hit, ...], Text | None]:
+        """Past fixes of cars with the same worst lamps or fault codes; and why there are none, if so.
 
         An open door beside a red oil lamp must not crowd out the fixes for the oil lamp.
 
@@ -354,11 +357,11 @@ class Advisor:
         """
         worst = lamps[0].urgency if lamps else "ok"  # lamps stand worst first
         lights = list(dict.fromkeys(lamp.light.id for lamp in lamps if lamp.urgency == worst != "ok"))
-        if not lights:
+        if not (lights or codes):
             return (), None
         names = {light: self.catalogue.lights[light].name for light in lights}
         try:
-            return tuple(self.searcher.search_for_diagnosis(lights, k=FIXES, names=names)), None
+            return tuple(self.searcher.search_for_diagnosis(lights, codes, k=FIXES, names=names)), None
         except UserError as error:
             return (), error.text
 

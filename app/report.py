@@ -128,18 +128,25 @@ def message_line(diagnosis: Diagnosis, message: Message, lang: Lang) -> str:
     return f"“{message.text}”（{about}）" if lang == "zh" else f"“{message.text}” ({about})"
 
 
-def print_hits(console: Console, hits: Sequence[Hit], lang: Lang, *, briefly: bool = False) -> None:
-    """Past fixes, best first; ``briefly``: without how the fault and the case were found."""
+def print_hits(
+    console: Console, hits: Sequence[Hit], lang: Lang, *, briefly: bool = False, similar: bool = True
+) -> None:
+    """Past fixes, best first; ``briefly``: without how the fault and the case were found.
+
+    ``similar``: with the score in per cent. A search mixes words and meaning to a score that only ranks; there the
+    reasons say more.
+    """
     from knowledge.archive import words
 
     for hit in hits:
         case = hit.case
         title = words(case.symptom, lang) or words(case.fix, lang)
-        similar = say("part.similar", lang, percent=round(100 * max(0.0, min(1.0, float(hit.score)))))
+        percent = round(100 * max(0.0, min(1.0, float(hit.score))))
+        alike = "  " + say("part.similar", lang, percent=percent) if similar else ""
         origin = say("part.starter", lang) if case.source == "starter" else case.source
         vehicle = " ".join(str(part) for part in (case.brand, case.series, case.model_year) if part)
         why = [] if briefly else [reason.text.in_(lang) for reason in hit.why]
-        _lines(console, f"{title}  {similar}", 2, "bold")
+        _lines(console, f"{title}{alike}", 2, "bold")
         if not briefly and (diagnosis := words(case.diagnosis, lang)):
             _lines(console, f"{say('part.diagnosis', lang)}  {diagnosis}", 4)
         _lines(console, f"{say('part.fix', lang)}  {words(case.fix, lang)}", 4)
@@ -194,7 +201,7 @@ def print_answer(console: Console, answer: Answer, lang: Lang, best: int = 2) ->
         starter = f"  ({say('part.starter', lang)})" if group.starter else ""
         colon = "：" if lang == "zh" else ": "
         _lines(console, f"{group.title.in_(lang)}{colon}{group.counts.in_(lang)}{starter}", 0, "bold cyan")
-        print_hits(console, hits[:best], lang)
+        print_hits(console, hits[:best], lang, similar=False)
 
 
 def print_case(console: Console, case: Case, lang: Lang) -> None:
