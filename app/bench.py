@@ -76,6 +76,9 @@ def _diagnose(photos: Sequence[Path], home: Path) -> dict[str, Any]:
     return {key: round(statistics.median(times), 2) for key, times in figures.items()}
 
 
+PART = 50_000  # cases in one file of an import: a file has at most half a gigabyte
+
+
 def _search(cases: int, home: Path) -> dict[str, Any]:
     """One search over an archive of ``cases`` cases."""
     from knowledge.archive import STARTER_CASES, Archive
@@ -84,11 +87,12 @@ def _search(cases: int, home: Path) -> dict[str, Any]:
     starters = [dict(row.values) for row in read_rows(STARTER_CASES)]
     home.mkdir(parents=True)
     file = home / "bench.jsonl"
-    with file.open("w", encoding="utf-8") as out:
-        for row in islice(_varied(starters), cases):
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
     archive = Archive.init(home, empty=True)
-    archive.import_file(file)
+    rows = _varied(starters)
+    for start in range(0, cases, PART):
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in islice(rows, min(PART, cases - start)))
+        file.write_text("".join(lines), encoding="utf-8")
+        archive.import_file(file, keep_personal=True)
     archive.close()
     searcher = Advisor.open(home).searcher
     queries = [row["symptom"][lang] for row, lang in zip(starters, cycle(("zh", "en")), strict=False)]

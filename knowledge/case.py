@@ -50,6 +50,8 @@ MAX_TEXT, MAX_SHORT, MAX_ITEMS = 20_000, 200, 50  # characters, characters, entr
 MAX_KM = 5_000_000
 MAX_HOURS = 1_000.0
 _NAMESPACE = uuid.UUID("b9b0a5ab-6c3a-4c1c-9d5b-3f6d0a5f7c11")  # of the ids derived from content
+_DAMAGED = re.compile("[\0\ufffd\ud800-\udfff]")  # U+FFFD stands for bytes that were no text; half of a pair
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # control characters but line feed and tabulator
 
 
 class RowError(UserError):
@@ -164,9 +166,9 @@ def _text(value: Any, name: str, limit: int = MAX_TEXT) -> str:  # noqa: ANN401 
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise RowError(f"{name} 应该是文字。", f"{name} must be text.")
     text = str(value)
-    if "\0" in text or "\ufffd" in text or any("\ud800" <= c <= "\udfff" for c in text):
+    if _DAMAGED.search(text):
         raise RowError(f"{name} 含有损坏的字符。", f"{name} holds damaged characters.")
-    text = "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else " " for c in text).strip()
+    text = _CONTROL.sub(" ", text).strip()
     if len(text) > limit:
         raise RowError(f"{name} 太长（最多 {limit} 个字符）。", f"{name} is too long (at most {limit} characters).")
     return text

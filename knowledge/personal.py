@@ -115,8 +115,19 @@ def _mask_vin(value: str) -> tuple[str, tuple[Kind, ...]]:
 
 def _plain(text: str) -> str:
     """Full-width signs made ordinary ones, each in its place."""
-    ordinary = (unicodedata.normalize("NFKC", sign) for sign in text)
-    return "".join(new if len(new) == 1 else old for old, new in zip(text, ordinary, strict=True))
+    return text.translate(_ORDINARY)
+
+
+class _Ordinary(dict[int, str]):
+    """For ``str.translate``: each sign in its compatibility form, if that is one sign; worked out when first met."""
+
+    def __missing__(self, code: int) -> str:
+        new = unicodedata.normalize("NFKC", chr(code))
+        self[code] = new if len(new) == 1 else chr(code)
+        return self[code]
+
+
+_ORDINARY = _Ordinary()
 
 
 def _instead(kind: Kind, text: str, lang: Lang) -> str:
