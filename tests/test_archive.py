@@ -11,8 +11,11 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from openpyxl import Workbook, load_workbook
+from sqlalchemy.dialects import postgresql
 
+from knowledge import sql_store
 from knowledge.archive import (
     Archive,
     ArchiveError,
@@ -265,6 +268,17 @@ class TestSqlite:
         write(tmp_path / "home", "a file")
         with pytest.raises(StoreError):
             SqlCaseStore(tmp_path / "home" / "a.sqlite")
+
+
+def test_tables_and_statements_are_portable_sql():
+    """The same definitions must make sense to the engine that larger archives will stand on."""
+    dialect = postgresql.dialect()
+    for table in sql_store.META.sorted_tables:
+        assert "CREATE TABLE" in str(sa.schema.CreateTable(table).compile(dialect=dialect))
+        for index in table.indexes:
+            assert "CREATE INDEX" in str(sa.schema.CreateIndex(index).compile(dialect=dialect))
+    query = sa.select(*sql_store._STORED).where(sql_store.CASES.c.number.in_([1, 2])).limit(3)
+    assert "LIMIT" in str(query.compile(dialect=dialect))
 
 
 class TestStarter:
