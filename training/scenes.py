@@ -15,6 +15,7 @@ finds in the scenes with confidence becomes labels there, and both sets together
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -155,6 +156,27 @@ def train(
     """Fine-tune for a given time. To go on after a run, start the next one from its ``weights/last.pt``."""
     to = out or Path("work/runs") / name
     fit(RECIPES[name], data, weights, to, hours=hours, batch=batch, lr0=lr0, device=device, threads=threads)
+
+
+@app.command()
+def mean(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders; each goes on from the one before it")],
+    out: Annotated[Path, typer.Option(help="Run folder of the mean")],
+) -> None:
+    """The mean of several runs' weights: steadier than the last of them ("model soup", Wortsman et al. 2022)."""
+    with train_extra():
+        import torch
+    parts = [torch.load(run / "weights" / "best.pt", map_location="cpu", weights_only=False) for run in runs]
+    states = [part["model"].float().state_dict() for part in parts]
+    whole = {
+        key: torch.stack([state[key] for state in states]).mean(0) if value.is_floating_point() else value
+        for key, value in states[0].items()
+    }
+    parts[0]["model"].load_state_dict(whole)
+    parts[0]["model"].half()
+    (out / "weights").mkdir(parents=True, exist_ok=True)
+    torch.save(parts[0], out / "weights" / "best.pt")
+    shutil.copy(runs[-1] / "args.yaml", out / "args.yaml")
 
 
 @app.command()
