@@ -19,6 +19,7 @@ from knowledge.text import LANGS, Lang, UserError
 
 if TYPE_CHECKING:
     from app.advisor import Advisor
+    from app.sitting import Sitting
     from knowledge.playbook import Line
 
 PHOTOS = 12  # in one package: what an accident takes, and a small machine can look at
@@ -269,8 +270,20 @@ class Section:
             self.button: gr.update(value=say("evidence.make", lang)),
         }
 
-    def wire(self, language: Any, answer: Any, options: Mapping[str, Any]) -> None:  # noqa: ANN401 - gradio is untyped
-        """Hang in the events. ``answer``: the state whose ``diagnosis`` holds the owner's answers."""
+    @property
+    def changing(self) -> list[Any]:
+        """The part as a whole: it is there for accidents only."""
+        return [self.whole]
+
+    def shown(self, sitting: Sitting | None, lang: Lang) -> dict[Any, Any]:
+        """Whether it is there."""
+        import gradio as gr
+
+        accident = sitting is not None and sitting.diagnosis.kind == "accident"
+        return {self.whole: gr.update(label=say("evidence.title", lang), visible=accident)}
+
+    def wire(self, language: Any, state: Any, options: Mapping[str, Any]) -> None:  # noqa: ANN401 - gradio is untyped
+        """Hang in the events. ``state``: what holds the owner's answers."""
         import gradio as gr
 
         def gather(files: list[str] | None, lang: Lang) -> dict[Any, Any]:
@@ -328,7 +341,7 @@ class Section:
         ).then(None, None, None, js=DRAW, api_visibility="private")  # fmt: skip
         self.button.click(
             pack,
-            [self.gathered, language, answer, self.hidden, *self.shows, self.place, self.from_photo, self.when,
+            [self.gathered, language, state, self.hidden, *self.shows, self.place, self.from_photo, self.when,
              *self.parties],
             [self.result, self.status],
             **options,

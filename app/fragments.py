@@ -17,6 +17,9 @@ from knowledge.text import Lang, Text
 if TYPE_CHECKING:
     from PIL import Image
 
+    from knowledge.answers import Answer, Group
+    from knowledge.archive import Case, Stored
+    from knowledge.confirmation import Confirmation
     from knowledge.estimate import WorkItem
     from knowledge.search import Hit
 
@@ -54,14 +57,20 @@ def working(lang: Lang) -> str:
     return f'<p class="yc-working" role="status"><span class="yc-dot"></span>{_t("page.working", lang)}</p>'
 
 
-def reading(lang: Lang) -> str:
-    """What stands there while the words on the cluster are read."""
-    return f'<p class="yc-working" role="status"><span class="yc-dot"></span>{_t("page.reading", lang)}</p>'
+def reading(lang: Lang, left: int = 1) -> str:
+    """What stands there while the words on the cluster are read, or further photos are looked at."""
+    line = say("page.left", lang, count=left) if left > 1 else say("page.reading", lang)
+    return f'<p class="yc-working" role="status"><span class="yc-dot"></span>{escape(line)}</p>'
 
 
 def error(sentence: str) -> str:
     """One sentence: what is wrong and what to do."""
     return f'<p class="yc-error" role="alert">{escape(sentence)}</p>'
+
+
+def errors(sentences: Iterable[Text], lang: Lang) -> str:
+    """One sentence for each photo that could not be answered."""
+    return "".join(error(sentence.in_(lang)) for sentence in sentences)
 
 
 def banner(diagnosis: Diagnosis, lang: Lang) -> str:
@@ -245,6 +254,69 @@ def fix(hit: Hit, lang: Lang) -> str:
 def limits(lang: Lang) -> str:
     """What this advice can't do."""
     return f'<p class="yc-quiet yc-limits">{_t("part.limits", lang)}</p>'
+
+
+def quiet(sentence: str) -> str:
+    """A sentence that stands where something will appear."""
+    return f'<p class="yc-quiet">{escape(sentence)}</p>'
+
+
+def good(sentence: str) -> str:
+    """What was done."""
+    return f'<p class="yc-good" role="status">{escape(sentence)}</p>'
+
+
+def lines(told: Iterable[str]) -> str:
+    """Lines of text as a program prints them: an empty one parts passages, blanks at the beginning indent."""
+    shown = (f'<p class="yc-line" style="--in:{len(t) - len(t.lstrip())}">{escape(t.strip())}</p>' for t in told)
+    return f'<div class="yc-lines">{"".join(shown)}</div>'
+
+
+def found(answer: Answer, lang: Lang) -> str:
+    """What stands above the groups of a search: warnings, or that there is nothing like it."""
+    if answer.nothing:
+        return f'<p class="yc-quiet" role="status">{_w(answer.nothing, lang)}</p>'
+    return "".join(f'<p class="yc-warning" role="status">{_w(warning.text, lang)}</p>' for warning in answer.warnings)
+
+
+def group(one: Group, lang: Lang) -> str:
+    """What was done, and how often."""
+    starter = f" · {_t('part.starter', lang)}" if one.starter else ""
+    return f"<h3 class='yc-group'>{_w(one.title, lang)} <small>{_w(one.counts, lang)}{starter}</small></h3>"
+
+
+def case(
+    one: Case, versions: Sequence[Stored], reports: Sequence[Confirmation], why: Iterable[Text], lang: Lang
+) -> str:
+    """A whole case: why it was found, its fields, who wrote what when, and what people reported."""
+    from app.report import case_json
+    from knowledge.confirmation import VERDICT_TEXT
+
+    told = case_json(one, lang)
+    rows = "".join(
+        f"<dt>{_t(f'field.{name}', lang)}</dt><dd>{escape(', '.join(v) if isinstance(v, tuple) else str(v))}</dd>"
+        for name, v in told.items()
+        if v not in ("", None, ())
+    )
+    past = [f"{version.at[:16].replace('T', ' ')} {version.author}" for version in versions]
+    said = [
+        " ".join(filter(None, (report.at[:10], report.by, VERDICT_TEXT[report.verdict].in_(lang), report.note)))
+        for report in reports
+    ]
+    reasons = " · ".join(text.in_(lang) for text in why)
+    return (
+        f'<p class="yc-quiet">{escape(reasons)}</p><dl class="yc-case">{rows}</dl>'
+        f'<p class="yc-quiet">{escape(" · ".join(past))}</p>'
+        f"{''.join(f'<p>{escape(line)}</p>' for line in said)}"
+    )
+
+
+def exports(lang: Lang) -> str:
+    """Links to the whole archive as a file."""
+    links = " · ".join(
+        f'<a href="/api/v1/cases/export?format={kind}" download>.{kind}</a>' for kind in ("xlsx", "csv", "jsonl")
+    )
+    return f"<p>{_t('workshop.export', lang)} {links}</p>"
 
 
 def _list(lines: Iterable[Text], lang: Lang, tag: str) -> str:

@@ -15,18 +15,24 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import Request
+
+from app import api
+from app.accounts import Accounts
 from app.advisor import Advisor
 from app.cabinet import Cabinet
+from app.login import Gate, head, login_page, user_of
 from app.settings import MAX_UPLOAD_BYTES
 from app.texts import say
-from app.web import build
-from knowledge.text import UserError
+from app.web import build, preferred
+from app.workshop import build as build_workshop
+from knowledge.text import LANGS, Lang, UserError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 # Routes that hand out files or fetch addresses for the asker; the page needs none of them.
-CLOSED = ("/file=", "/file/", "/proxy=", "/stream/", "/deep_link", "/run-history", "/runs")
+CLOSED = ("/openapi.json", "/file=", "/file/", "/proxy=", "/stream/", "/deep_link", "/run-history", "/runs")
 # Seconds after which the upload folder of a server that ended badly is removed.
 ABANDONED = 24 * 3600
 
@@ -41,7 +47,7 @@ def create_app(advisor: Advisor) -> FastAPI:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
     from fastapi import FastAPI
-    from fastapi.responses import FileResponse, Response
+    from fastapi.responses import FileResponse, HTMLResponse, Response
 
     system = ("system-ui", "-apple-system", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
     theme = gr.themes.Base(
@@ -58,7 +64,15 @@ def create_app(advisor: Advisor) -> FastAPI:
         block_title_text_weight="600",
     )
     cabinet = Cabinet(advisor.home / "packages")
+    accounts = Accounts.open(advisor.home)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    api.mount(outer, advisor, accounts)
+
+    @outer.get("/login")
+    def login(request: Request, lang: str = "") -> HTMLResponse:
+        """The login page of technicians."""
+        wanted = lang if lang in LANGS else preferred(request.headers.get("accept-language", ""))
+        return HTMLResponse(login_page("zh" if wanted == "zh" else "en", request.scope.get("root_path", "")))
 
     @outer.get("/evidence/{token}")
     def package(token: str) -> Response:
@@ -68,21 +82,30 @@ def create_app(advisor: Advisor) -> FastAPI:
             return Response("not found", 404, media_type="text/plain")
         return FileResponse(file, media_type="application/zip", filename="evidence.zip")
 
-    app: FastAPI = gr.mount_gradio_app(
-        outer,
-        build(advisor, cabinet),
-        path="/",
-        theme=theme,
-        css_paths=Path(__file__).parent / "page.css",
-        max_file_size=MAX_UPLOAD_BYTES,
-        show_error=False,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        run_history=False,
-        enable_monitoring=False,
-        footer_links=[],
-    )
+    shared: dict[str, Any] = {
+        "theme": theme,
+        "css_paths": Path(__file__).parent / "page.css",
+        "max_file_size": MAX_UPLOAD_BYTES,
+        "show_error": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "mcp_server": False,
+        "run_history": False,
+        "enable_monitoring": False,
+        "footer_links": [],
+    }
+
+    def who(request: gr.Request) -> str:
+        user = user_of(accounts, request.headers.get("cookie", ""))
+        return user.name if user else ""
+
+    # The longer path first: the first that fits answers.
+    pages: tuple[tuple[Lang, str], ...] = (("en", "/workshop/en"), ("zh", "/workshop"))
+    for lang, path in pages:
+        page = build_workshop(advisor, who, lang, head(lang))
+        outer = gr.mount_gradio_app(outer, page, path=path, **shared)
+    app: FastAPI = gr.mount_gradio_app(outer, build(advisor, cabinet), path="/", **shared)
+    app.add_middleware(Gate, accounts=accounts)
     app.add_middleware(Guard)
     return app
 
@@ -98,7 +121,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if any(closed in scope["path"] for closed in CLOSED):
+        ours = scope["path"].startswith(f"{api.PREFIX}/")  # ids there may hold anything
+        if not ours and any(closed in scope["path"] for closed in CLOSED):
             await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"not found"})
             return

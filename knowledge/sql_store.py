@@ -91,7 +91,7 @@ def _stored(row: Sequence[Any]) -> Stored:
     return Stored(number, Case.model_validate_json(body), revision, author, at, bool(deleted))
 
 
-def _engine(path: Path) -> sa.Engine:
+def sqlite_engine(path: Path) -> sa.Engine:
     """SQLite in WAL with synchronous=FULL: a batch that was acknowledged survives a power cut."""
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
@@ -135,7 +135,7 @@ class SqlCaseStore:
         self._lock = threading.RLock()
         with self._told():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._engine = _engine(path)
+            self._engine = sqlite_engine(path)
             self._writer = self._engine.execution_options(writes=True)
             self._migrate()
 

@@ -191,7 +191,7 @@ def test_search_a_file_of_queries(yangche, tmp_path):
     assert all(len(line["hits"]) == 10 for line in ran.lines)
     readable = yangche("search", "水温高")
     assert readable.status == 0
-    assert "相似度" in readable.out
+    assert "词语相符：水温" in readable.out
 
 
 def test_one_bad_query_does_not_stop_the_others(yangche, tmp_path):
