@@ -233,4 +233,4 @@ def _codes(desk: Desk) -> None:
         make = gr.Textbox(label=say("field.brand", desk.lang))
     meaning = gr.HTML(desk.look_up("", ""), elem_id="yc-meaning")
     for field in (asked, make):
-        field.input(desk.look_up, [asked, make], meaning, trigger_mode="always_last", **_QUIET)
+        field.change(desk.look_up, [asked, make], meaning, trigger_mode="always_last", **_QUIET)
