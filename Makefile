@@ -12,7 +12,7 @@ ifneq ($(WHOLE),yes)
 .PHONY: $(VENV)/.place
 endif
 
-.PHONY: help demo web test kill-test lint fix clean
+.PHONY: help demo web test kill-test screenshots load lint fix clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo 'make web    serve the page on http://127.0.0.1:7860'
 	@echo 'make test   set up everything, then lint, types and tests'
 	@echo 'make kill-test   kill the program 60 times while it writes, and look for lost cases'
+	@echo 'make screenshots   pictures of each page, into out/screenshots      make load   50 owners at once for 2 minutes'
 	@echo 'make lint   lint and types only        make fix   repair what lint can repair'
 	@echo 'make clean  remove the environment, caches and out/'
 
@@ -65,6 +66,13 @@ test: $(VENV)/.browser lint
 
 kill-test: $(VENV)/.everything
 	YANGCHE_KILLS=60 $(BIN)/python -m pytest tests/test_kill.py
+
+screenshots: $(VENV)/.browser
+	$(BIN)/python -m tests.screenshots
+	$(BIN)/python -m tests.screenshots --readme
+
+load: $(VENV)/.everything
+	$(BIN)/python -m tests.load
 
 clean:
 	rm -rf $(VENV) out build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,18 +29,20 @@ from app.lamps import (
     photo_problems,
     told_by,
 )
-from app.scene import answer_scene, answered_anew, verdict_of
+from app.scene import answer_scene, answered_anew, on_vehicles, verdict_of
 from app.settings import Settings
+from app.similar import codes_in, similar
+from app.turns import Turns
 from knowledge.catalogue import Catalogue, load_catalogue
 from knowledge.playbook import Playbook, load_playbook
-from knowledge.text import Lang, Text, UserError
+from knowledge.text import Lang, UserError
 from knowledge.verdict import Asked, Problem, judge
 from vision.detections import Detections, iou
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from knowledge.search import Hit, Searcher
+    from knowledge.search import Searcher
     from vision.photo import Photo, Quality
     from vision.reading import TextReader
     from vision.whole import Whole, WholePhoto
@@ -48,13 +50,14 @@ if TYPE_CHECKING:
 __all__ = ["Advisor", "Diagnosis", "Lamp", "PhotoDetector", "error_json"]
 
 
-# How many past fixes stand beside an answer.
-FIXES = 5
 # Lamps are looked for from this probability on that the photo shows a dashboard; a cluster that is then seen decides.
 PERHAPS_DASHBOARD = 0.05
-# A photo that looks like nothing in particular is one of an accident if such a thing is found on it this surely.
-GRAVE = frozenset({"fire", "smoke", "accident_vehicle"})
-SURELY_GRAVE = 0.6
+# A photo that looks like nothing in particular is one of an accident if such a thing is found on it this surely: a car
+# parked askew looks crashed more often than a photo without flames looks burning.
+GRAVE = {"fire": 0.6, "smoke": 0.6, "accident_vehicle": 0.7}
+# From this share of "accident" against "other" on, it counts as an accident: one that is missed leaves an owner without
+# help, one too many asks whether anybody is hurt. Kind of photo is best there on the validation photos, too.
+ACCIDENT_FROM = 0.35
 
 
 class Advisor:
@@ -80,6 +83,10 @@ class Advisor:
         self._scenes = scenes
         self._searcher: Searcher | None = None
         self._lock = threading.Lock()
+        self.turns = Turns()  # whoever serves many callers takes them before `diagnose` and `read`
+        # Told of each diagnosis, or why there is none, and of the seconds of each search.
+        self.diagnosed: Callable[[Diagnosis | Exception], None] = lambda outcome: None
+        self.searched: Callable[[float], None] = lambda seconds: None
 
     @classmethod
     def open(
@@ -171,6 +178,7 @@ class Advisor:
                 from knowledge.search import Searcher
 
                 self._searcher = Searcher.open(self.home, open_embedder(Settings.read().encoder))
+                self._searcher.searched = lambda seconds: self.searched(seconds)
             return self._searcher
 
     def diagnose(
@@ -194,6 +202,22 @@ class Advisor:
         Raises:
             PhotoError: if the photo can't be read.
         """
+        try:
+            diagnosis = self._diagnosed(source, answers or {}, confidence, name, text)
+        except Exception as error:
+            self.diagnosed(error)
+            raise
+        self.diagnosed(diagnosis)
+        return diagnosis
+
+    def _diagnosed(
+        self,
+        source: Path | str | bytes | Photo,
+        given: Mapping[str, str],
+        confidence: float | None,
+        name: str | None,
+        text: bool,
+    ) -> Diagnosis:
         from vision.photo import Photo, measure_quality, open_photo
 
         clock = _Clock()
@@ -208,7 +232,6 @@ class Advisor:
             clock.tick("detect")
             seen = colored(self.catalogue, photo.rgb, seen)
             clock.tick("color")
-        given = answers or {}
         if cluster or max(whole.kind, key=lambda name: whole.kind[name]) == "dashboard":
             concluded = self._concluded(seen, Detections.empty(), quality, cluster, given, confidence)
         else:
@@ -233,7 +256,6 @@ class Advisor:
 
         Only where a cluster was seen. A reader that can't be loaded is no error: ``no_text`` says why.
         """
-        from knowledge.lexical import fault_codes
         from knowledge.words import merge, understand
 
         if diagnosis.cluster is None:
@@ -255,7 +277,7 @@ class Advisor:
             diagnosis.cluster,
             diagnosis.answers,
             diagnosis.floor,
-            fault_codes(" ".join(message.text for message in reading.messages)),
+            codes_in(reading.messages),
         )
         return replace(
             diagnosis,
@@ -304,7 +326,6 @@ class Advisor:
         problems = lamp_problems(quality, both, doubtful, cluster is not None)
         verdict, known = judged(self.catalogue, both, doubtful, problems, answers)
         lamps = group_lamps(both, verdict, self.catalogue)
-        fixes, no_fixes = self._similar(lamps, codes)
         return {
             "kind": "dashboard",
             "seen": seen,
@@ -316,8 +337,7 @@ class Advisor:
             "problems": problems,
             "verdict": verdict,
             "answers": known,
-            "fixes": fixes,
-            "no_fixes": no_fixes,
+            **self._similar(lamps, codes),
         }
 
     def _scene(self, rgb: Rgb, confidence: float | None) -> Detections:
@@ -329,9 +349,10 @@ class Advisor:
         self, seen: Detections, whole: Whole, quality: Quality, answers: Mapping[str, str], floor: float | None
     ) -> dict[str, Any]:
         """Those fields of a diagnosis that follow from a photo that shows no dashboard."""
-        findings = seen.where([d.confidence >= self.scenes.threshold(d.label) for d in seen])
-        grave = any(d.label in GRAVE and d.confidence >= SURELY_GRAVE for d in findings)
-        accident = grave or whole.kind["accident"] > whole.kind["other"]
+        findings = on_vehicles(seen.where([d.confidence >= self.scenes.threshold(d.label) for d in seen]))
+        grave = any(d.confidence >= GRAVE.get(d.label, 2) for d in findings)
+        either = whole.kind["accident"] + whole.kind["other"]
+        accident = grave or whole.kind["accident"] >= ACCIDENT_FROM * either
         known = known_answers(answers, self.playbook.questions) if accident else {}
         scene = answer_scene(findings, whole, known, self.playbook) if accident else None
         problems: tuple[Problem, ...] = () if scene else (*photo_problems(quality), "no_subject")
@@ -348,22 +369,12 @@ class Advisor:
             "scene": scene,
         }
 
-    def _similar(self, lamps: Sequence[Lamp], codes: Sequence[str]) -> tuple[tuple[Hit, ...], Text | None]:
-        """Past fixes of cars with the same worst lamps or fault codes; and why there are none, if so.
-
-        An open door beside a red oil lamp must not crowd out the fixes for the oil lamp.
-
-        An archive that can't be opened must not keep the advice from anybody.
-        """
-        worst = lamps[0].urgency if lamps else "ok"  # lamps stand worst first
-        lights = list(dict.fromkeys(lamp.light.id for lamp in lamps if lamp.urgency == worst != "ok"))
-        if not (lights or codes):
-            return (), None
-        names = {light: self.catalogue.lights[light].name for light in lights}
+    def _similar(self, lamps: Sequence[Lamp], codes: Sequence[str]) -> dict[str, Any]:
+        """Past fixes, or why there are none: an archive that can't be opened must not keep the advice from anybody."""
         try:
-            return tuple(self.searcher.search_for_diagnosis(lights, codes, k=FIXES, names=names)), None
+            return {"fixes": tuple(similar(self, lamps, codes)), "no_fixes": None}
         except UserError as error:
-            return (), error.text
+            return {"fixes": (), "no_fixes": error.text}
 
 
 class _Clock:

@@ -5,11 +5,9 @@ Here stand the routes for everybody and `mount`; those for technicians stand in 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, Response, UploadFile
@@ -20,6 +18,7 @@ from app import api_access
 from app.accounts import SESSION_S, Accounts, Session
 from app.api_access import COOKIE, Access, ApiError, BodyLimit, Buckets, address_of, login_of, session_of
 from app.api_archive import LOGIN_SCHEMES, archive_routes
+from app.api_corrections import correction_routes
 from app.api_models import (
     CodeAnswerBody,
     DiagnoseAnswer,
@@ -30,7 +29,9 @@ from app.api_models import (
     Me,
     SearchAnswer,
 )
-from app.settings import MAX_UPLOAD_BYTES, MAX_WAITING
+from app.api_owner import owner_routes
+from app.proxy import root_of
+from app.settings import MAX_UPLOAD_BYTES, Settings
 from app.texts import say
 from knowledge.text import Lang, Text, UserError
 
@@ -41,14 +42,10 @@ PREFIX = "/api/v1"
 MAX_PHOTOS = 10
 OVERHEAD = 2**20  # bytes of a form besides its files
 MODELS = ("lights", "scenes", "damage", "whole", "encoder")
-BUSY = Text(zh="排队的照片太多，请过一分钟再试。", en="Too many photos are waiting; please try again in a minute.")
 TOO_MANY_PHOTOS = Text(
     zh=f"照片太多，一次最多 {MAX_PHOTOS} 张。", en=f"Too many photos: at most {MAX_PHOTOS} at a time."
 )
-PHOTO_TOO_LARGE = Text(
-    zh=f"照片太大，每张最多 {MAX_UPLOAD_BYTES >> 20} MiB。",
-    en=f"A photo is too large: at most {MAX_UPLOAD_BYTES >> 20} MiB each.",
-)
+PHOTO_TOO_LARGE = Text(zh="照片太大，每张最多 {mb} MiB。", en="A photo is too large: at most {mb} MiB each.")
 NO_ANSWERS = Text(
     zh='answers 应是 JSON 对象，例如 {"问题": "答案"}。',
     en='answers must be a JSON object such as {"question": "answer"}.',
@@ -66,55 +63,41 @@ ShortQuery = Annotated[str | None, Query(max_length=200)]
 log = logging.getLogger(__name__)
 
 
-class Turns:
-    """One photo at a time, and a limited number of callers that wait for theirs."""
-
-    def __init__(self, waiting: int = MAX_WAITING) -> None:
-        self.waiting, self._here, self.one = waiting, 0, asyncio.Semaphore(1)
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """A place in the line: one caller is served, ``waiting`` wait, others get a 503."""
-        if self._here > self.waiting:
-            raise ApiError(503, BUSY, {"Retry-After": "60"})
-        self._here += 1
-        try:
-            yield
-        finally:
-            self._here -= 1
-
-
-def mount(app: FastAPI, advisor: Advisor, accounts: Accounts) -> FastAPI:
+def mount(app: FastAPI, advisor: Advisor, accounts: Accounts, settings: Settings | None = None) -> FastAPI:
     """Hang the API into ``app`` below /api/v1, its OpenAPI document at /api/v1/openapi.json; the API's own application.
 
     To be called before the page is mounted at "/", which would answer everything.
     """
     api = FastAPI(title="养车 yangche", version="1", description=ABOUT, docs_url=None, redoc_url=None)
-    api.include_router(router(advisor, accounts))
+    settings = settings or Settings.read()
+    api.include_router(router(advisor, accounts, settings))
     api_access.add_handlers(api)
     whole_forms = {
-        "/diagnose": MAX_PHOTOS * MAX_UPLOAD_BYTES + OVERHEAD,
+        "/diagnose": settings.upload_total_mb * 2**20 + OVERHEAD,
         "/cases/import": MAX_UPLOAD_BYTES + OVERHEAD,
+        "/corrections": MAX_UPLOAD_BYTES + OVERHEAD,
     }
     api.add_middleware(BodyLimit, limits=whole_forms)
     app.mount(PREFIX, api)
     return api
 
 
-def router(advisor: Advisor, accounts: Accounts) -> APIRouter:
+def router(advisor: Advisor, accounts: Accounts, settings: Settings | None = None) -> APIRouter:
     """All routes; their paths count from /api/v1, where `mount` puts them."""
     access = Access(accounts)
     routes = APIRouter(responses={422: {"model": ErrorAnswer}, 400: {"model": ErrorAnswer}})
-    routes.include_router(_diagnose_route(advisor, access))
+    routes.include_router(_diagnose_route(advisor, access, settings or Settings.read()))
     routes.include_router(_open_routes(advisor, access))
+    routes.include_router(owner_routes(advisor.home, access))
     routes.include_router(_login_routes(accounts, access))
     routes.include_router(archive_routes(advisor, access))
+    routes.include_router(correction_routes(advisor, access))
     return routes
 
 
-def _diagnose_route(advisor: Advisor, access: Access) -> APIRouter:
-    bucket = Buckets(api_access.DIAGNOSE_BURST, api_access.DIAGNOSE_PER_S)
-    routes, turns = APIRouter(route_class=access.route(bucket=bucket), tags=["owner"]), Turns()
+def _diagnose_route(advisor: Advisor, access: Access, settings: Settings) -> APIRouter:
+    bucket = Buckets(api_access.DIAGNOSE_BURST, settings.diagnoses_per_minute / 60)
+    routes = APIRouter(route_class=access.route(bucket=bucket), tags=["owner"])
 
     @routes.post(
         "/diagnose",
@@ -142,13 +125,14 @@ def _diagnose_route(advisor: Advisor, access: Access) -> APIRouter:
         """
         if len(photos) > MAX_PHOTOS:
             raise ApiError(413, TOO_MANY_PHOTOS)
-        if any((photo.size or 0) > MAX_UPLOAD_BYTES for photo in photos):
-            raise ApiError(413, PHOTO_TOO_LARGE)
+        largest = min(MAX_UPLOAD_BYTES, settings.upload_mb << 20)
+        if any((photo.size or 0) > largest for photo in photos):
+            raise ApiError(413, PHOTO_TOO_LARGE.filled(mb=largest >> 20))
         given = _answers(answers, advisor)
         told = []
-        async with turns.place():
+        with advisor.turns.place():
             for photo in photos:
-                async with turns.one:
+                async with advisor.turns.photo_later():
                     data = await photo.read()
                     told.append(await run_in_threadpool(_one, advisor, data, _shown_name(photo.filename), lang, given))
         return {"photos": told}
@@ -293,18 +277,20 @@ def _login_routes(accounts: Accounts, access: Access) -> APIRouter:
         """
         session = accounts.login(body.name, body.password, address_of(request))
         secure = request.url.scheme == "https"
+        path = root_of(request.scope) or "/"
         response.set_cookie(
-            COOKIE, session.token, max_age=SESSION_S, path="/", secure=secure, httponly=True, samesite="strict"
+            COOKIE, session.token, max_age=SESSION_S, path=path, secure=secure, httponly=True, samesite="strict"
         )
         response.headers["Cache-Control"] = "no-store"
         return {**_me(session), "token": session.token}
 
     @inside.post("/logout", status_code=204, response_class=Response, summary="退出 / Log out")
-    def logout(session: Annotated[Session, Depends(login_of)]) -> Response:
+    def logout(session: Annotated[Session, Depends(login_of)], request: Request) -> Response:
         """结束这个会话。 / End this session."""
         accounts.logout(session.token)
         response = Response(status_code=204)
-        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        path, secure = root_of(request.scope) or "/", request.url.scheme == "https"
+        response.delete_cookie(COOKIE, path=path, secure=secure, httponly=True, samesite="strict")
         return response
 
     @inside.get("/me", response_model=Me, summary="我是谁 / Who am I")

@@ -20,12 +20,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from app.accounts import Accounts, AccountsError, LoginError, Role, Session, TooManyTries, User
+from app.turns import Busy
 from knowledge.store import StoreError
 from knowledge.text import Text, UserError
 
 COOKIE = "yangche_session"
 # Calls per address: so many at once, then so many a second.
-DIAGNOSE_BURST, DIAGNOSE_PER_S = 20, 0.5
+DIAGNOSE_BURST = 20  # how many a second: a setting
 LOGIN_BURST, LOGIN_PER_S = 10, 0.2
 ADDRESSES = 10_000  # that are remembered at a time
 MAX_JSON_BYTES = 2**20
@@ -246,6 +247,8 @@ def _told(request: Request, error: Exception) -> JSONResponse:
         case StoreError() | AccountsError():
             log.error("%s", error)
             return _answer(503, UNAVAILABLE, {"Retry-After": "30"})  # the sentence names folders of this machine
+        case Busy():
+            return _answer(503, error.text, {"Retry-After": "60"})
         case UserError():
             return _answer(400, error.text)
         case RequestValidationError():

@@ -93,6 +93,7 @@ def _add_tables(routes: APIRouter, advisor: Advisor) -> None:
     )
     def import_cases(
         file: Annotated[UploadFile, File(description=".jsonl .csv .xlsx，最多 64 MiB / at most 64 MiB")],
+        who: Who,
         lang: LangQuery = "zh",
     ) -> dict[str, Any]:
         """和 `yangche archive import` 一样：不认的行逐行说明，个人信息遮住，同一文件导两次不变。
@@ -107,7 +108,7 @@ def _add_tables(routes: APIRouter, advisor: Advisor) -> None:
             path = folder / _plain_name(file.filename)
             with path.open("wb") as copy:
                 shutil.copyfileobj(file.file, copy)
-            report = archive.import_file(path)
+            report = archive.import_file(path, author=who.name)
         return {
             "taken": report.taken,
             "updated": report.updated,

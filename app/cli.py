@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app import accounts_cli, archive_cli, codes_cli, evidence_cli, shops_cli, training_cli
+from app import accounts_cli, archive_cli, codes_cli, evidence_cli, maintenance_cli, shops_cli, training_cli
 from app.options import JsonOption, LangOption, console, fail, language_of, print_json, speak, spoken, user_error
 from app.settings import Settings
 from app.texts import say
@@ -36,6 +36,7 @@ app.add_typer(catalogue_app, name="catalogue")
 accounts_cli.add_to(app)
 archive_cli.add_to(app)
 codes_cli.add_to(app)
+maintenance_cli.add_to(app)
 shops_cli.add_to(app)
 training_cli.add_to(app)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from knowledge.catalogue import Catalogue, Light
 from knowledge.text import Lang, Text, UserError
+from knowledge.vehicles import ANY, Vehicle
 from knowledge.verdict import OTHER, Level, Problem, Verdict
 from vision.detections import Color, Detection, Detections
 
@@ -67,9 +68,10 @@ class Diagnosis:
         text_read: whether text was looked for.
         floor: the confidence down to which everything was asked for, if so.
         no_text: why text could not be read, if so.
-        fixes: similar past fixes, best first.
+        fixes: similar past fixes, best first (`app.similar` has more, by what was done).
         no_fixes: why the archive could not be asked, if so.
         scene: what an accident shows and what to do; there if ``kind`` is "accident".
+        vehicle: the car, as far as its owner told it; fixes of such cars are grouped first.
         timings: milliseconds per step.
     """
 
@@ -96,6 +98,7 @@ class Diagnosis:
     fixes: tuple[Hit, ...] = ()
     no_fixes: Text | None = None
     scene: SceneAnswer | None = None
+    vehicle: Vehicle = ANY
     timings: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self, lang: Lang = "zh") -> dict[str, Any]:

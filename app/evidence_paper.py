@@ -1,4 +1,4 @@
-"""A4 pages that fill from top to bottom, line by line: what the report of an evidence package is set on.
+"""A4 pages that fill from top to bottom, line by line: what reports are set on.
 
 Text is set here rather than by an HTML engine, so that nothing is cut or overlaps however long it is: a line, a picture
 or a field is placed only where the page has room for it. The fonts are those inside PyMuPDF: Droid Sans Fallback for
@@ -100,9 +100,9 @@ class Paper:
             self.text(text, indent=30)
             self.y += 2
 
-    def boxed(self, paragraphs: Sequence[tuple[str, Rgb, bool]], fill: Rgb) -> None:
+    def boxed(self, paragraphs: Sequence[tuple[str, Rgb, bool]], fill: Rgb, *, size: float = 10.0) -> None:
         """Paragraphs of (text, colour, bold) on coloured ground."""
-        inset, size = 9.0, 10.0
+        inset = 9.0
         lines = [
             (line, color, bold)
             for text, color, bold in paragraphs
@@ -154,7 +154,7 @@ class Paper:
         self.y += max(len(lines), len(right)) * leading(size) + 3
 
     def picture(self, title: str, jpeg: bytes, below: Sequence[tuple[str, Rgb]]) -> None:
-        """A photo under its title, with lines of (text, colour) below."""
+        """A photo under its title (if it has one), with lines of (text, colour) below."""
         from PIL import Image
 
         size = 9.0
@@ -163,7 +163,8 @@ class Paper:
         wide, high = image.width * scale, image.height * scale
         rows = sum(len(self.wrapped(text, RIGHT - LEFT, size, False)) for text, _ in below)
         self.room(min(leading(11) + high + 12 + rows * leading(size), HEIGHT - TOP - BOTTOM))
-        self.text(title, size=11, bold=True)
+        if title:
+            self.text(title, size=11, bold=True)
         image.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.LANCZOS)
         file = io.BytesIO()
         image.save(file, "JPEG", quality=85)
@@ -266,3 +267,11 @@ class Paper:
 def leading(size: float) -> float:
     """From one baseline to the next."""
     return 1.5 * size
+
+
+def moment(when: datetime, lang: Lang) -> str:
+    """A time as people read it, with its time zone."""
+    zone = when.strftime("%z")
+    if lang == "en":
+        return f"{when:%Y-%m-%d %H:%M} (UTC{zone[:3]}:{zone[3:5]})"
+    return f"{when.year}年{when.month}月{when.day}日 {when:%H:%M}（UTC{zone[:3]}:{zone[3:5]}）"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from app.evidence_paper import BLUE, INK, PALE, SOFT, WARM, WARN, Paper, leading
+from app.evidence_paper import BLUE, INK, PALE, SOFT, WARM, WARN, Paper, leading, moment
 from app.evidence_parts import clean, word
 from knowledge.text import Lang, Text
 
@@ -47,13 +47,13 @@ def _front(paper: Paper, evidence: Evidence, photos: int, place: Text, made: dat
     paper.boxed([(word("report.machine", lang), INK, False)], PALE)
     if not plates_searched:
         paper.boxed([(word("report.no_plates", lang), WARN, True)], WARM)
-    when = _time(evidence.when, lang) if evidence.when else word("report.not_given", lang)
+    when = moment(evidence.when, lang) if evidence.when else word("report.not_given", lang)
     rows = [
         (word("report.when", lang), when),
         (word("report.place", lang), place.in_(lang)),
         (word("report.severity", lang), word(f"severity.{evidence.severity or 'unknown'}", lang)),
         (word("report.photos_count", lang), word("report.photos_value", lang, count=photos)),
-        (word("report.made", lang), _time(made, lang)),
+        (word("report.made", lang), moment(made, lang)),
     ]
     for label, value in rows:
         paper.field(label, value)
@@ -138,12 +138,3 @@ def _statement(paper: Paper, party: Party, title: str) -> None:
         paper.ruled(signing)
     paper.room(signing)
     paper.signing(word("party.signature", lang), word("party.date", lang))
-
-
-def _time(when: datetime, lang: Lang) -> str:
-    zone = when.strftime("%z")
-    return f"{when:%Y-%m-%d %H:%M} (UTC{zone[:3]}:{zone[3:5]})" if lang == "en" else _zh_time(when, zone)
-
-
-def _zh_time(when: datetime, zone: str) -> str:
-    return f"{when.year}年{when.month}月{when.day}日 {when:%H:%M}（UTC{zone[:3]}:{zone[3:5]}）"

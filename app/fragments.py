@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from knowledge.estimate import WorkItem
     from knowledge.search import Hit
 
+# Of similar past fixes: how many ways of mending stand there, and how many cases for each.
+SHOWN_GROUPS, SHOWN_CASES = 5, 3
 # Drawn beside the words, so that nobody has to tell red from green. Strokes on a 24 x 24 grid.
 SIGNS = {
     "stop": "M8 2h8l6 6v8l-6 6H8l-6-6V8z M7 12h10",
@@ -91,25 +93,26 @@ def picture(image: Image.Image, lang: Lang) -> str:
     return f'<img class="yc-photo" alt="{_t("page.annotated", lang)}" src="data:image/jpeg;base64,{data}">'
 
 
-def steps(diagnosis: Diagnosis, lang: Lang) -> str:
-    """What to do now, in order."""
+def steps(diagnosis: Diagnosis, lang: Lang, *, asking: bool = True) -> str:
+    """What to do now, in order; ``asking``: questions stand below."""
     lines = [line for line in diagnosis.verdict.advice if line != diagnosis.verdict.headline]
     if not lines:
         return ""
     if diagnosis.scene is not None:
-        return scene_steps(diagnosis.scene, lang)
+        return scene_steps(diagnosis.scene, lang, asking=asking)
     return f'<section class="yc-steps"><h2>{_t("part.steps", lang)}</h2>{_list(lines, lang, "ol")}</section>'
 
 
-def scene_steps(scene: SceneAnswer, lang: Lang) -> str:
+def scene_steps(scene: SceneAnswer, lang: Lang, *, asking: bool = True) -> str:
     """What to do at an accident, each step with what it rests on; what never to do; what to photograph."""
+    hint = f'<p class="yc-quiet">{_t("scene.ask_hint", lang)}</p>' if asking else ""
     book, advice = scene.playbook, scene.advice
     items = "".join(
         f'<li class="yc-edge-{step.urgency or "none"}">{_w(step.text, lang)}{_sources(book.basis(step), lang)}</li>'
         for step in advice.steps
     )
     parts = [
-        f'<h2>{_t("part.steps", lang)}</h2><p class="yc-quiet">{_t("scene.ask_hint", lang)}</p><ol>{items}</ol>'
+        f"<h2>{_t('part.steps', lang)}</h2>{hint}<ol>{items}</ol>"
         f'<p class="yc-quiet">{escape(say("scene.region", lang, name=book.name.in_(lang)))}</p>'
     ]
     if advice.photograph:
@@ -222,32 +225,31 @@ def card(lamp: Lamp, lang: Lang) -> str:
     )
 
 
-def fixes(hits: Sequence[Hit], no_fixes: Text | None, lang: Lang) -> str:
-    """Similar past fixes, or why there are none if something is wrong."""
-    if not hits:
+def fixes(groups: Sequence[Group], no_fixes: Text | None, lang: Lang) -> str:
+    """Similar past fixes by what was done, or why there are none if something is wrong."""
+    if not groups:
         return f'<p class="yc-quiet">{_w(no_fixes, lang)}</p>' if no_fixes else ""
-    return (
-        f'<section><h2>{_t("part.fixes", lang)}</h2><div class="yc-fixes">'
-        f"{''.join(fix(hit, lang) for hit in hits)}</div></section>"
+    folded = (
+        f"<details><summary>{_counted(group, lang)}</summary>"
+        f"{''.join(fix(hit, lang) for hit in group.hits[:SHOWN_CASES])}</details>"
+        for group in groups[:SHOWN_GROUPS]
     )
+    return f'<section><h2>{_t("part.fixes", lang)}</h2><div class="yc-fixes">{"".join(folded)}</div></section>'
 
 
 def fix(hit: Hit, lang: Lang) -> str:
-    """One past fix, folded up."""
+    """One past fix."""
     case = hit.case
     vehicle = " ".join(str(part) for part in (case.brand, case.series, case.model_year) if part)
-    origin = f'<p class="yc-quiet">{_t("part.starter", lang)}</p>' if case.source == "starter" else ""
     rows = "".join(
         f"<dt>{_t(part, lang)}</dt><dd>{escape(words(value, lang))}</dd>"
         for part, value in (("part.diagnosis", case.diagnosis), ("part.fix", case.fix))
         if value
     )
-    similar = say("part.similar", lang, percent=round(100 * max(0.0, min(1.0, float(hit.score)))))
     title = words(case.symptom, lang) or words(case.fix, lang)
     return (
-        f"<details><summary>{escape(title)} <span class='yc-quiet'>{escape(similar)}</span></summary>"
-        f"<dl>{rows}</dl><p class='yc-quiet'>{escape(' · '.join(filter(None, (vehicle, case.case_id))))}</p>"
-        f"{origin}</details>"
+        f"<article><h4>{escape(title)}</h4><dl>{rows}</dl>"
+        f"<p class='yc-quiet'>{escape(' · '.join(filter(None, (vehicle, case.case_id))))}</p></article>"
     )
 
 
@@ -281,8 +283,12 @@ def found(answer: Answer, lang: Lang) -> str:
 
 def group(one: Group, lang: Lang) -> str:
     """What was done, and how often."""
-    starter = f" · {_t('part.starter', lang)}" if one.starter else ""
-    return f"<h3 class='yc-group'>{_w(one.title, lang)} <small>{_w(one.counts, lang)}{starter}</small></h3>"
+    return f"<h3 class='yc-group'>{_counted(one, lang)}</h3>"
+
+
+def _counted(group: Group, lang: Lang) -> str:
+    starter = f" · {_t('part.starter', lang)}" if group.starter else ""
+    return f"{_w(group.title, lang)} <small>{_w(group.counts, lang)}{starter}</small>"
 
 
 def case(
@@ -290,9 +296,15 @@ def case(
 ) -> str:
     """A whole case: why it was found, its fields, who wrote what when, and what people reported."""
     from app.report import case_json
+    from knowledge.case import STARTER
+    from knowledge.catalogue import load_catalogue
     from knowledge.confirmation import VERDICT_TEXT
 
+    lights = load_catalogue().lights
     told = case_json(one, lang)
+    told["lights"] = tuple(lights[light].name.in_(lang) if light in lights else light for light in one.lights)
+    if one.source == STARTER:
+        told["source"] = say("part.starter", lang)
     rows = "".join(
         f"<dt>{_t(f'field.{name}', lang)}</dt><dd>{escape(', '.join(v) if isinstance(v, tuple) else str(v))}</dd>"
         for name, v in told.items()
@@ -313,8 +325,9 @@ def case(
 
 def exports(lang: Lang) -> str:
     """Links to the whole archive as a file."""
+    up = "../" if lang == "zh" else "../../"  # from /workshop/ or /workshop/en/, below whatever sub-path
     links = " · ".join(
-        f'<a href="/api/v1/cases/export?format={kind}" download>.{kind}</a>' for kind in ("xlsx", "csv", "jsonl")
+        f'<a href="{up}api/v1/cases/export?format={kind}" download>.{kind}</a>' for kind in ("xlsx", "csv", "jsonl")
     )
     return f"<p>{_t('workshop.export', lang)} {links}</p>"
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+import base64
+import hashlib
+import json
 from html import escape
 from http.cookies import SimpleCookie
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from app.api_access import COOKIE
+from app.proxy import Asgi, Message, Receive, Send, inner_path, root_of
 from app.texts import say
 from knowledge.text import LANGS, Lang
 
@@ -15,12 +19,7 @@ if TYPE_CHECKING:
     from app.accounts import Accounts, Role, User
 
 # The pages behind the gate, by what their path begins with, and who may open them.
-GATED: dict[str, Role] = {"/workshop": "technician"}
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Asgi = Callable[[Message, Receive, Send], Awaitable[None]]
+GATED: dict[str, Role] = {"/workshop": "technician", "/trainer": "trainer"}
 
 _STYLE = """
 :root {
@@ -48,46 +47,68 @@ document.querySelector("form").addEventListener("submit", async (event) => {
       method: "POST", headers: {"Content-Type": "application/json"},
       body: JSON.stringify({name: form.name.value, password: form.password.value}),
     });
-    if (answer.ok) { location.href = root + form.dataset.next; return; }
+    if (answer.ok) {
+      const open = JSON.parse(form.dataset.pages)[(await answer.json()).role], wanted = form.dataset.wanted;
+      location.href = root + (open.includes(wanted) ? wanted : open[0]) + form.dataset.end;
+      return;
+    }
     said.textContent = (await answer.json()).error[document.documentElement.lang.slice(0, 2)];
   } finally { form.querySelector("button").disabled = false; }
 });
 """
 
 
-def login_page(lang: Lang, root: str = "", goal: str = "/workshop") -> str:
-    """The login page; ``root``: the sub-path that a proxy serves yangche under, ``goal``: where to go after it."""
+def login_page(lang: Lang, root: str = "", goal: str = "") -> str:
+    """The login page; ``root``: the sub-path that a proxy serves yangche under.
+
+    ``goal``: the page in `GATED` that was asked for; whoever may not open it gets to the first that they may.
+    """
+    from app.accounts import ROLES, User
+
     other: Lang = "en" if lang == "zh" else "zh"
 
     def word(key: str) -> str:
         return escape(say(f"workshop.{key}", lang))
 
+    pages = {role: [path for path, needed in GATED.items() if User("", role).may(needed)] for role in ROLES}
+    asked = f"&next={quote(goal)}" if goal in GATED else ""
     return (
         f'<!doctype html><html lang="{"zh-CN" if lang == "zh" else "en"}"><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{word("login_title")}</title>'
         f"<style>{_STYLE}</style><main>"
-        f'<form data-root="{escape(root)}" data-next="{escape(goal + ("/" if lang == "zh" else "/en/"))}">'
+        f'<form data-root="{escape(root)}" data-wanted="{escape(goal)}" data-pages="{escape(json.dumps(pages))}" '
+        f'data-end="{"/" if lang == "zh" else "/en/"}">'
         f"<h1>{word('login_title')}</h1>"
         f'<label>{word("name")}<input name="name" autocomplete="username" required autofocus></label>'
         f"<label>{word('password')}"
         f'<input name="password" type="password" autocomplete="current-password" required></label>'
         f'<button>{word("log_in")}</button><p role="alert"></p>'
         f'<nav><a href="{escape(root)}/">{word("owner_page")}</a>'
-        f'<a href="{escape(root)}/login?lang={other}">{"English" if other == "en" else "中文"}</a></nav>'
+        f'<a href="{escape(root)}/login?lang={other}{escape(asked)}">{"English" if other == "en" else "中文"}</a></nav>'
         f"</form></main><script>{_SCRIPT}</script></html>"
     )
 
 
-def head(lang: Lang, root: str = "") -> str:
-    """The top line of a page behind the gate: its name, the other language, the owner's page, log out."""
-    other = "/workshop/en/" if lang == "zh" else "/workshop/"
-    leave = (
-        f"fetch('{root}/api/v1/logout', {{method: 'POST'}}).finally(() => location.href = '{root}/login?lang={lang}')"
-    )
+def login_policy() -> str:
+    """What the login page may load and run: its own script and style, nothing else."""
+    script = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     return (
-        f"<h1>{escape(say('workshop.title', lang))}</h1>"
-        f'<nav class="yc-nav"><a href="{root}{other}">{"English" if lang == "zh" else "中文"}</a>'
-        f'<a href="{root}/">{escape(say("workshop.owner_page", lang))}</a>'
+        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'unsafe-inline'; connect-src 'self'; "
+        "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def head(lang: Lang, title: str = "workshop.title") -> str:
+    """The top line of a page behind the gate: its name, the other language, the owner's page, log out.
+
+    The page stands at /NAME/, in English at /NAME/en/; ways lead from there, below whatever sub-path that is.
+    """
+    up, other = ("..", "en/") if lang == "zh" else ("../..", "../")
+    leave = f"fetch('{up}/api/v1/logout', {{method: 'POST'}}).finally(() => location.href = '{up}/login?lang={lang}')"
+    return (
+        f"<h1>{escape(say(title, lang))}</h1>"
+        f'<nav class="yc-nav"><a href="{other}">{"English" if lang == "zh" else "中文"}</a>'
+        f'<a href="{up}/">{escape(say("workshop.owner_page", lang))}</a>'
         f'<button type="button" onclick="{escape(leave)}">{escape(say("workshop.log_out", lang))}</button></nav>'
     )
 
@@ -111,7 +132,7 @@ class Gate:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Send strangers to the login page; tell others 403."""
-        path = scope.get("path", "")
+        path = inner_path(scope) if scope["type"] in ("http", "websocket") else ""
         role = next((role for start, role in GATED.items() if path == start or path.startswith(f"{start}/")), None)
         if role is None or scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
@@ -122,14 +143,16 @@ class Gate:
         user = await run_in_threadpool(user_of, self.accounts, headers.get(b"cookie", b"").decode("latin-1"))
         if user is not None and user.may(role):
             if scope["type"] == "http" and path in (*GATED, *(f"{start}/en" for start in GATED)):
-                await _go(send, f"{scope.get('root_path', '')}{path}/")  # where the page's own addresses begin
+                await _go(send, f"{root_of(scope)}{path}/")  # where the page's own addresses begin
             else:
                 await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4401})
         elif user is None and scope.get("method") == "GET" and b"text/html" in headers.get(b"accept", b""):
             lang: Lang = next((lang for lang in LANGS if path.rstrip("/").endswith(f"/{lang}")), "zh")
-            await _go(send, f"{scope.get('root_path', '')}/login?lang={lang}")
+            goal = next(start for start in GATED if path == start or path.startswith(f"{start}/"))
+            asked = "" if goal == next(iter(GATED)) else f"&next={quote(goal)}"
+            await _go(send, f"{root_of(scope)}/login?lang={lang}{asked}")
         else:
             status = 401 if user is None else 403
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})

@@ -48,7 +48,7 @@ def spoken() -> Lang:
 
 def language_of(chosen: Language | None) -> Lang:
     """The language to answer in."""
-    return LANGS[LANGS.index(chosen.value)] if chosen else Settings.read().lang
+    return LANGS[LANGS.index(chosen.value)] if chosen else Settings.language()
 
 
 def console(*, stderr: bool = False) -> Console:

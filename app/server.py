@@ -5,11 +5,12 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -17,32 +18,60 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
-from app import api
+from app import api, box_editor, logs, shared_page
 from app.accounts import Accounts
 from app.advisor import Advisor
+from app.api_access import ApiError, check_origin
 from app.cabinet import Cabinet
-from app.login import Gate, head, login_page, user_of
-from app.settings import MAX_UPLOAD_BYTES
+from app.limits import Limits, lang_of, patient
+from app.login import GATED, Gate, head, login_page, login_policy, user_of
+from app.metrics import PATH as METRICS
+from app.metrics import Metrics, Watch
+from app.proxy import Asgi, Forwarded, Message, Receive, Send, inner_path, root_of
+from app.settings import MAX_UPLOAD_BYTES, Settings
 from app.texts import say
+from app.trainer import build as build_trainer
+from app.trainer_training import Room
+from app.turns import Turns
 from app.web import build, preferred
 from app.workshop import build as build_workshop
 from knowledge.text import LANGS, Lang, UserError
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
-# Routes that hand out files or fetch addresses for the asker; the page needs none of them.
-CLOSED = ("/openapi.json", "/file=", "/file/", "/proxy=", "/stream/", "/deep_link", "/run-history", "/runs")
+# Of Gradio's own routes, those that the pages need. The others hand out files, fetch addresses or tell of the server.
+OPEN = re.compile(
+    r"/gradio_api/(upload|upload_progress|queue/join|queue/data|run/[\w-]+|heartbeat/[\w-]+|reset|cancel|info"
+    r"|startup-events|theme\.css)/?"
+)
+CLOSED = ("/openapi.json", "/monitoring", "/custom_component", "/svelte", "/deep_link", "/token")
+# What a page may load: nothing from elsewhere. Gradio needs scripts and styles inside the page, and compiles functions.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+STRICT = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"x-frame-options": b"DENY",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"permissions-policy": b"geolocation=(self), camera=(self), microphone=(), payment=(), usb=()",
+    b"content-security-policy": POLICY.encode(),
+}
 # Seconds after which the upload folder of a server that ended badly is removed.
 ABANDONED = 24 * 3600
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-
-def create_app(advisor: Advisor) -> FastAPI:
+def create_app(advisor: Advisor, settings: Settings | None = None) -> FastAPI:
     """The whole server: the page, with the routes that it doesn't need closed."""
+    settings = settings or Settings.read()
+    advisor.turns = Turns(settings.waiting, settings.at_once)
+    metrics = Metrics(advisor.turns)
+    advisor.diagnosed, advisor.searched = metrics.diagnosed, metrics.searched
     os.environ["GRADIO_TEMP_DIR"] = str(_upload_folder(advisor.home))
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
@@ -65,14 +94,22 @@ def create_app(advisor: Advisor) -> FastAPI:
     )
     cabinet = Cabinet(advisor.home / "packages")
     accounts = Accounts.open(advisor.home)
-    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    api.mount(outer, advisor, accounts)
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=cabinet.tended)
+    api.mount(outer, advisor, accounts, settings)
+    shared_page.mount(outer, cabinet)
 
     @outer.get("/login")
-    def login(request: Request, lang: str = "") -> HTMLResponse:
+    def login(request: Request, lang: str = "", next: str = "") -> HTMLResponse:  # noqa: A002 - as it is spelt
         """The login page of technicians."""
         wanted = lang if lang in LANGS else preferred(request.headers.get("accept-language", ""))
-        return HTMLResponse(login_page("zh" if wanted == "zh" else "en", request.scope.get("root_path", "")))
+        goal = next if next in GATED else ""
+        page = login_page("zh" if wanted == "zh" else "en", root_of(request.scope), goal)
+        return HTMLResponse(page, headers={"content-security-policy": login_policy(), "cache-control": "no-store"})
+
+    @outer.get(METRICS)
+    def figures(request: Request) -> Response:
+        """What the server counts, for Prometheus."""
+        return metrics.page(request, settings)
 
     @outer.get("/evidence/{token}")
     def package(token: str) -> Response:
@@ -85,7 +122,8 @@ def create_app(advisor: Advisor) -> FastAPI:
     shared: dict[str, Any] = {
         "theme": theme,
         "css_paths": Path(__file__).parent / "page.css",
-        "max_file_size": MAX_UPLOAD_BYTES,
+        "head": box_editor.script(),
+        "max_file_size": min(MAX_UPLOAD_BYTES, settings.upload_mb << 20),
         "show_error": False,
         "ssr_mode": False,
         "pwa": False,
@@ -104,9 +142,18 @@ def create_app(advisor: Advisor) -> FastAPI:
     for lang, path in pages:
         page = build_workshop(advisor, who, lang, head(lang))
         outer = gr.mount_gradio_app(outer, page, path=path, **shared)
+    room = Room(advisor)
+    trainers: tuple[tuple[Lang, str], ...] = (("en", "/trainer/en"), ("zh", "/trainer"))
+    for lang, path in trainers:
+        page = build_trainer(room, who, lang, head(lang, "trainer.title"))
+        outer = gr.mount_gradio_app(outer, page, path=path, **shared)
     app: FastAPI = gr.mount_gradio_app(outer, build(advisor, cabinet), path="/", **shared)
+    # The last that is added is the first that is asked.
     app.add_middleware(Gate, accounts=accounts)
+    app.add_middleware(Limits, settings=settings)
     app.add_middleware(Guard)
+    app.add_middleware(Watch, metrics=metrics)
+    app.add_middleware(Forwarded, trusted=settings.trusted_proxies, root_path=settings.root_path)
     return app
 
 
@@ -116,27 +163,50 @@ class Guard:
     def __init__(self, app: Asgi) -> None:
         self.app = app
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer 404 on a closed route, else pass the request on."""
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer 404 on a closed route, 403 where another site's page asks to change something, else pass it on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        ours = scope["path"].startswith(f"{api.PREFIX}/")  # ids there may hold anything
-        if not ours and any(closed in scope["path"] for closed in CLOSED):
-            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
-            await send({"type": "http.response.body", "body": b"not found"})
-            return
 
-        async def strict(message: MutableMapping[str, Any]) -> None:
+        async def strict(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", []),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                ]
+                given = {name.lower() for name, _ in message.get("headers", ())}
+                added = [(name, value) for name, value in STRICT.items() if name not in given]
+                message["headers"] = [*message.get("headers", ()), *added]
             await send(message)
 
-        await self.app(scope, receive, strict)
+        path = inner_path(scope)
+        ours = path.startswith(f"{api.PREFIX}/")  # ids there may hold anything, and it checks the origin by itself
+        if ours:
+            await self.app(scope, receive, strict)
+        elif closed(path):
+            await _say(strict, 404, "not found")
+        elif not _from_here(scope):
+            await _say(strict, 403, say("ops.not_from_here", lang_of(scope)))
+        else:
+            await self.app(scope, receive, strict)
+
+
+def closed(path: str) -> bool:
+    """Whether nobody gets an answer at this path."""
+    if "/gradio_api" in path:
+        return OPEN.fullmatch(path[path.index("/gradio_api") :]) is None
+    return any(part in path for part in CLOSED)
+
+
+def _from_here(scope: Message) -> bool:
+    try:
+        check_origin(Request(scope))
+    except ApiError:
+        return False
+    return True
+
+
+async def _say(send: Send, status: int, words: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": words.encode()})
 
 
 def serve(advisor: Advisor, host: str, port: int, *, on_ready: Callable[[str], None]) -> None:
@@ -166,7 +236,9 @@ def serve(advisor: Advisor, host: str, port: int, *, on_ready: Callable[[str], N
             self.force_exit = True
             logging.getLogger("uvicorn.error").disabled = True
 
-    server = Server(uvicorn.Config(create_app(advisor), log_level="warning", server_header=False, access_log=False))
+    settings = Settings.read()
+    logs.set_up(settings.log)
+    server = Server(configured(create_app(advisor, settings), settings))
 
     def announce() -> None:
         with suppress(Exception):  # a missing model is told with the first photo, too
@@ -175,6 +247,22 @@ def serve(advisor: Advisor, host: str, port: int, *, on_ready: Callable[[str], N
 
     threading.Thread(target=announce, daemon=True).start()
     server.run(sockets=[listening])
+
+
+def configured(app: Any, settings: Settings) -> uvicorn.Config:  # noqa: ANN401 - any ASGI application
+    """How uvicorn serves ``app``."""
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        log_config=None if settings.log == "json" else uvicorn.config.LOGGING_CONFIG,
+        server_header=False,
+        access_log=False,
+        proxy_headers=False,  # `Forwarded` reads them
+        http=patient(settings.slow_s),
+        limit_concurrency=settings.connections,
+    )
 
 
 def _upload_folder(home: Path) -> Path:

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app import fragments
 from app.advisor import Advisor, Diagnosis
 from app.diagnosis import WORST_FIRST
+from app.similar import fix_groups
 from app.texts import say
+from app.turns import Busy, Turns
 from knowledge.text import LANGS, Lang, Text, UserError
+from knowledge.vehicles import ANY, Vehicle
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
 # Long side of the photo on the page: enough to read every mark on a large screen, and a fifth of a megabyte.
 SHOWN_SIDE = 1600
 # Radio groups that stand ready; a photo that raises more questions shows the most urgent ones.
 QUESTIONS = 12
 MAX_PHOTOS = 10  # at a time
-# Photos that are worked on at once: a large one must not hold up everybody else's.
-AT_ONCE = 2
 # The choice that takes an answer back, and the catalogue's own answers that say as much.
 NOT_ANSWERED = ""
 UNDECIDED = ("not_sure", "not_checked")
@@ -112,31 +113,42 @@ class Page:
 
     def __init__(self, advisor: Advisor) -> None:
         self.advisor = advisor
-        self._places = threading.Semaphore(AT_ONCE)
 
-    def look_at_all(self, photos: Sequence[bytes]) -> Iterator[Step]:
-        """Diagnose an upload photo by photo: lamps first, then the words on the cluster.
+    async def look_at_all(self, photos: Sequence[bytes], vehicle: Vehicle = ANY) -> AsyncIterator[Step]:
+        """Diagnose an upload photo by photo: lamps first, then the words on the cluster. ``vehicle``: whose they are.
 
-        Yields after each of the two, so that the page never shows less than what is known.
+        Yields after each of the two, so that the page never shows less than what is known. Holds no thread while it
+        waits for its turn; where too many wait already, that is all it says.
         """
+        turns = self.advisor.turns
+        try:
+            with turns.place():
+                async for step in self._in_turn(photos, vehicle, turns):
+                    yield step
+        except Busy as error:
+            yield Step(None, (error.text,), 0)
+
+    async def _in_turn(self, photos: Sequence[bytes], vehicle: Vehicle, turns: Turns) -> AsyncIterator[Step]:
+        from starlette.concurrency import run_in_threadpool
+
         answers: list[Answer] = []
         refused: list[Text] = []
         if len(photos) > MAX_PHOTOS:
             refused.append(_text("page.too_many", most=MAX_PHOTOS))
         photos = photos[:MAX_PHOTOS]
         for number, data in enumerate(photos, 1):
-            with self._places:
-                outcome = self.look(data)
+            async with turns.photo_later():
+                outcome = await run_in_threadpool(self.look, data, vehicle)
             if isinstance(outcome, UserError):
                 refused.append(outcome.text if len(photos) == 1 else _numbered(number, outcome.text))
                 continue
             answers.append(replace(outcome, number=number))
             yield Step(Sitting.of(answers), tuple(refused), len(photos) - number + 1)
-            with self._places:
-                answers[-1] = self.read(answers[-1])
+            async with turns.photo_later():
+                answers[-1] = await run_in_threadpool(self.read, answers[-1])
         yield Step(Sitting.of(answers), tuple(refused), 0)
 
-    def look(self, data: bytes | None) -> Answer | UserError:
+    def look(self, data: bytes | None, vehicle: Vehicle = ANY) -> Answer | UserError:
         """Diagnose an upload. Whatever goes wrong becomes one sentence."""
         from vision.photo import open_photo
 
@@ -144,7 +156,7 @@ class Page:
             if not data:
                 raise UserError(*_both("page.no_photo"))
             photo = open_photo(data)
-            diagnosis = self.advisor.diagnose(photo, name="")
+            diagnosis = replace(self.advisor.diagnose(photo, name=""), vehicle=vehicle)
             return Answer(diagnosis, _small_jpeg(photo.rgb), _asked((), diagnosis), unread=photo.rgb)
         except UserError as error:
             return error
@@ -173,18 +185,22 @@ class Page:
             "banner": fragments.banner(diagnosis, lang),
             "steps": fragments.steps(diagnosis, lang),
             "cards": fragments.cards(diagnosis, lang),
-            "fixes": fragments.fixes(diagnosis.fixes, diagnosis.no_fixes, lang),
+            "fixes": fragments.fixes(fix_groups(self.advisor, diagnosis), diagnosis.no_fixes, lang),
             "limits": fragments.limits(lang),
         }
 
     def picture(self, answer: Answer, lang: Lang) -> str:
-        """The annotated photo."""
+        """The HTML of the annotated photo."""
+        return fragments.picture(self.annotated(answer, lang), lang)
+
+    def annotated(self, answer: Answer, lang: Lang) -> Image:
+        """The photo with its findings, without its metadata."""
         import numpy as np
         from PIL import Image
 
         with Image.open(io.BytesIO(answer.small)) as small:
             rgb = np.asarray(small.convert("RGB"))
-        return fragments.picture(self.advisor.annotate(answer.diagnosis, rgb, lang), lang)
+        return self.advisor.annotate(answer.diagnosis, rgb, lang)
 
     def photos(self, sitting: Sitting | None, lang: Lang) -> dict[str, Any]:
         """The choice between several photos, each with what it says; nothing where there is only one."""

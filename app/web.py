@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,20 +12,26 @@ from typing import Any
 from app import fragments
 from app.advisor import Advisor
 from app.cabinet import Cabinet
+from app.car_desk import CarDesk, Store
+from app.car_page import CarSection
 from app.evidence_page import EvidenceDesk
 from app.evidence_page import Section as EvidenceSection
+from app.garage import Garage
+from app.nearby_page import NearbySection
+from app.report_page import ReportDesk, ReportSection
 from app.section import Section
-from app.settings import MAX_WAITING
 from app.sitting import QUESTIONS, Page, Sitting, Step
 from app.texts import say
+from app.wrong_page import WrongDesk, WrongSection
 from knowledge.text import LANGS, Lang
 
 SAMPLE = Path(__file__).parent / "sample.jpg"
 # Seconds after which an upload is deleted, and after which an answer is forgotten whose page was left alone.
 UPLOAD_LIFE = 120
 ANSWER_LIFE = 3600
-# Owners whose photos are under way at once; how many photos are worked on at once, the Page decides.
+# Events of one kind that are under way at once. Photos wait for their turn in the advisor's line, not in Gradio's.
 OWNERS = 8
+MAX_EVENTS = 400  # that wait
 
 
 def build(advisor: Advisor, cabinet: Cabinet) -> Any:  # noqa: ANN401 - gradio.Blocks, which is untyped
@@ -37,7 +43,7 @@ def build(advisor: Advisor, cabinet: Cabinet) -> Any:  # noqa: ANN401 - gradio.B
     ) as blocks:
         view = _View(advisor, cabinet)
         view.wire(blocks)
-    return blocks.queue(api_open=False, max_size=MAX_WAITING)
+    return blocks.queue(api_open=False, max_size=MAX_EVENTS)
 
 
 class _View:
@@ -53,7 +59,14 @@ class _View:
         self.tips = gr.HTML(fragments.tips("zh"), elem_id="yc-tips")
         with gr.Column(visible=False) as self.result:
             self._answer()
-            self.sections: list[Section] = [EvidenceSection(EvidenceDesk(advisor, cabinet))]
+            self.sections: list[Section] = [
+                ReportSection(ReportDesk(self.page, cabinet)),
+                EvidenceSection(EvidenceDesk(advisor, cabinet)),
+                WrongSection(WrongDesk(advisor)),
+            ]
+        # What stands there without a photo, too.
+        self.car = CarSection(CarDesk(advisor.home, Garage.open(advisor.home)))
+        self.sections += [self.car, NearbySection(advisor.home)]
 
     def _top(self) -> None:
         import gradio as gr
@@ -137,14 +150,17 @@ class _View:
         """The page when nothing more follows by itself."""
         return self.shown(Step(sitting, (), 0), lang)
 
-    def look(self, photos: Sequence[bytes] | None, lang: Lang) -> Iterator[dict[Any, Any]]:
-        """Photos are looked at one after the other, and shown as soon as anything is known."""
-        for step in self.page.look_at_all(photos or [b""]):
+    async def look(
+        self, photos: Sequence[bytes] | None, lang: Lang, car: Store | None = None
+    ) -> AsyncIterator[dict[Any, Any]]:
+        """Photos are looked at one after the other, and shown as soon as anything is known. ``car``: whose they are."""
+        async for step in self.page.look_at_all(photos or [b""], self.car.desk.vehicle(car or {})):
             yield self.shown(step, lang)
 
-    def look_at_sample(self, lang: Lang) -> Iterator[dict[Any, Any]]:
+    async def look_at_sample(self, lang: Lang) -> AsyncIterator[dict[Any, Any]]:
         """The sample photo instead of an upload."""
-        yield from self.look([SAMPLE.read_bytes()], lang)
+        async for shown in self.look([SAMPLE.read_bytes()], lang):
+            yield shown
 
     def answer(self, slot: int, choice: str, sitting: Sitting | None, lang: Lang) -> dict[Any, Any]:
         """A question was answered."""
@@ -188,6 +204,7 @@ class _View:
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         # The events that need no detector never wait for it.
         detecting: dict[str, Any] = {"concurrency_limit": OWNERS, "concurrency_id": "detect", **quiet}
+        looking: dict[str, Any] = {"concurrency_limit": None, **quiet}  # the advisor's turns are the limit
         light: dict[str, Any] = {"concurrency_limit": 8, "concurrency_id": "light", **quiet}
         words = [self.header, self.tagline, self.language, self.sample]
         words += [widget for one in self.sections for widget in one.words]
@@ -203,10 +220,10 @@ class _View:
 
         working: dict[str, Any] = {"fn": self.work, "outputs": [self.status, self.result, self.tips], "queue": False}
         for button, event, given in (
-            (self.upload.upload, self.look, [self.upload, self.language]),
+            (self.upload.upload, self.look, [self.upload, self.language, self.car.store]),
             (self.sample.click, self.look_at_sample, [self.language]),
         ):
-            button(inputs=[self.language], **working, **quiet).then(event, given, everything, **detecting)
+            button(inputs=[self.language], **working, **quiet).then(event, given, everything, **looking)
         asking = [self.state, self.language]
         for slot, radio in enumerate(self.radios):
             radio.input(partial(self.answer, slot), [radio, *asking], everything, **light)

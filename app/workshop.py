@@ -25,11 +25,13 @@ from knowledge.text import Lang, UserError
 
 SHOWN_GROUPS, SHOWN_CASES = 6, 3
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-# The fields of a new case, in the order in which a technician fills them in, and the lines that each gets.
-FIELDS = {
-    "symptom": 2, "brand": 1, "series": 1, "model_year": 1, "engine": 1, "mileage_km": 1, "codes": 1, "cause": 2,
-    "fix": 2, "parts": 1, "labour_hours": 1, "outcome": 1, "shop": 1,
-}  # fmt: skip
+# The fields of a new case, in the order in which a technician fills them in; those that take more than a line.
+ROWS = (
+    ("symptom",), ("brand", "series"), ("model_year", "engine"), ("mileage_km", "codes"), ("cause",), ("fix",),
+    ("parts",), ("labour_hours", "shop"), ("outcome",),
+)  # fmt: skip
+FIELDS = [name for row in ROWS for name in row]
+LONG = frozenset({"symptom", "cause", "fix"})
 
 log = logging.getLogger(__name__)
 
@@ -106,12 +108,12 @@ class Desk:
             return fragments.error(error.text.in_(self.lang))
         return fragments.lines(code_lines(found, self.lang))
 
-    def take_in(self, path: str | None) -> str:
+    def take_in(self, who: str, path: str | None) -> str:
         """Import a file; the HTML of the report with every refused row."""
         if not path:
             return ""
         try:
-            report = self.archive.import_file(Path(path))
+            report = self.archive.import_file(Path(path), author=who)
         except UserError as error:
             return fragments.error(error.text.in_(self.lang))
         counts = {"taken": report.taken, "updated": report.updated, "unchanged": report.unchanged}
@@ -144,12 +146,7 @@ def build(advisor: Advisor, who: Who, lang: Lang, head: str) -> Any:  # noqa: AN
             with gr.Tab(say("workshop.codes", lang)):
                 _codes(desk)
             with gr.Tab(say("workshop.files", lang)):
-                gr.HTML(fragments.exports(lang))
-                file = gr.File(
-                    label=say("workshop.import", lang), file_types=[".jsonl", ".csv", ".xlsx"], type="filepath"
-                )
-                report = gr.HTML(elem_id="yc-report")
-                file.upload(desk.take_in, [file], report, **_QUIET)
+                _files(desk, who)
     return blocks.queue(api_open=False, max_size=64)
 
 
@@ -205,10 +202,12 @@ def _new(desk: Desk, who: Who, lamps: list[tuple[str, str]]) -> None:
     photo = gr.UploadButton(say("workshop.photo", lang), file_types=["image", ".heic", ".heif"], type="binary")
     told = gr.HTML(elem_id="yc-told")
     worn = gr.Dropdown(lamps, multiselect=True, label=say("field.lights", lang))
-    boxes = {
-        name: gr.Textbox(label=say(f"field.{name}", lang), lines=lines, elem_id=f"yc-new-{name}")
-        for name, lines in FIELDS.items()
-    }
+    boxes: dict[str, Any] = {}
+    for row in ROWS:
+        with gr.Row():
+            for name in row:
+                label, lines = say(f"field.{name}", lang), 2 if name in LONG else 1
+                boxes[name] = gr.Textbox(label=label, lines=lines, elem_id=f"yc-new-{name}", min_width=130)
     save = gr.Button(say("workshop.save", lang), variant="primary", elem_id="yc-save")
 
     def fill(data: bytes | None) -> tuple[Any, ...]:
@@ -223,6 +222,21 @@ def _new(desk: Desk, who: Who, lamps: list[tuple[str, str]]) -> None:
     keep.__annotations__["request"] = gr.Request
     photo.upload(fill, [photo], [told, worn, boxes["codes"], boxes["mileage_km"]], **_QUIET)
     save.click(keep, [worn, *boxes.values()], [told, worn, *boxes.values()], **_QUIET)
+
+
+def _files(desk: Desk, who: Who) -> None:
+    import gradio as gr
+
+    gr.HTML(fragments.exports(desk.lang))
+    kinds = [".jsonl", ".csv", ".xlsx"]
+    file = gr.File(label=say("workshop.import", desk.lang), file_types=kinds, type="filepath")
+    report = gr.HTML(elem_id="yc-report")
+
+    def take_in(request: gr.Request, path: str | None) -> str:
+        return desk.take_in(who(request), path)
+
+    take_in.__annotations__["request"] = gr.Request
+    file.upload(take_in, [file], report, **_QUIET)
 
 
 def _codes(desk: Desk) -> None:

@@ -111,10 +111,10 @@ class Archive:
         self.store.put(cases, STARTER, replacing=(STARTER,))
         self.store.note(STARTER, digest)
 
-    def import_file(self, path: Path, keep_personal: bool = False) -> ImportReport:
+    def import_file(self, path: Path, keep_personal: bool = False, author: str = "") -> ImportReport:
         """Take over the cases in a .jsonl, .csv or .xlsx file, in one transaction; durable when this returns.
 
-        Personal data is masked first, unless ``keep_personal``.
+        Personal data is masked first, unless ``keep_personal``. ``author``: who imports; the file, if nobody is named.
 
         A row with the case_id of a case here updates it (the earlier version stays in the history); a row that
         changes nothing counts as unchanged. Bad rows are refused one by one. Importing a file twice changes nothing.
@@ -149,7 +149,7 @@ class Archive:
                 refused.append(Refusal(row.line, reason))
         if not (cases or refused):
             raise ArchiveError(f"{path.name} 里没有案例。", f"{path.name} holds no cases.")
-        outcomes = self.store.put([case for _, case in cases.values()], f"import:{path.name[:150]}")
+        outcomes = self.store.put([case for _, case in cases.values()], author or f"import:{path.name[:150]}")
         for (line, case), outcome in zip(cases.values(), outcomes, strict=True):
             if outcome == "deleted":
                 reason = Text(

@@ -7,6 +7,7 @@ hundreds, so that a new case is found at once, without computing everything anew
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -165,11 +166,15 @@ class Lexical:
         spread = self._late_spread[token]
         if (known := self._vocabulary.get(token)) is not None:
             spread += sum(block.spread(known) for block in self._blocks)
-        return float(np.log1p((total - spread + 0.5) / (spread + 0.5)))
+        return math.log1p((total - spread + 0.5) / (spread + 0.5))
+
+    def weights(self, tokens: Iterable[str]) -> dict[str, float]:
+        """The `weight` of each different token, in their order."""
+        return {token: self.weight(token) for token in dict.fromkeys(tokens)}
 
     def _asked(self, tokens: Iterable[str]) -> tuple[dict[str, float], dict[int, float], float]:
         """The weights by token, and by the id of those in the blocks, and their sum."""
-        weights = {token: self.weight(token) for token in dict.fromkeys(tokens)}
+        weights = self.weights(tokens)
         known = {self._vocabulary[t]: w for t, w in weights.items() if t in self._vocabulary}
         return weights, known, sum(weights.values()) or 1.0
 

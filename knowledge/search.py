@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -19,6 +20,7 @@ from knowledge.lexical import Lexical, fault_codes, language_of, part_numbers, t
 from knowledge.postings import Postings
 from knowledge.store import CaseStore, Stored
 from knowledge.text import Text, UserError
+from knowledge.vehicles import ANY, Vehicle
 
 Floats = NDArray[np.float32]
 
@@ -107,6 +109,26 @@ def _tokens(case: Case) -> list[str]:
     return tokenize(" \n ".join([case.brand, case.series, " ".join(case.codes), case_words(case)]))
 
 
+def _shared_words(weights: Mapping[str, float], case: Case, most: int = 5) -> tuple[str, ...]:
+    """The tokens of the query that the case holds, the most telling first; neighbouring pairs joined again."""
+    held = set(_tokens(case))
+    shared: list[tuple[str, float]] = []
+    previous = ""
+    for token, weight in weights.items():
+        pair = len(token) == 2 and not token.isascii()
+        if token not in held or (len(token) == 1 and not token.isascii()):
+            previous = ""
+        elif pair and previous and previous[-1] == token[0]:
+            joined, sum_of_weights = shared.pop()
+            shared.append((joined + token[1], sum_of_weights + weight))
+            previous = token
+        else:
+            shared.append((token, weight))
+            previous = token if pair else ""
+    shared.sort(key=lambda pair: -pair[1])
+    return tuple(dict.fromkeys(word for word, _ in shared))[:most]
+
+
 def _names_in_catalogue(lights: Iterable[str]) -> dict[str, Text]:
     from knowledge.catalogue import load_catalogue
 
@@ -125,6 +147,7 @@ class Searcher:
         self._postings = Postings()
         self._dense: Dense | None = None
         self._revision, self._stamp = 0, ""
+        self.searched: Callable[[float], None] = lambda seconds: None  # told the seconds of each `search`
 
     @classmethod
     def open(cls, home: Path, embedder: Embedder | None = None) -> Self:
@@ -198,6 +221,7 @@ class Searcher:
             )
         if k < 1:
             raise QueryError("结果数量至少为 1。", "The number of hits must be at least 1.")
+        begun = time.perf_counter()
         with self._lock:
             self._refresh_words()
             wanted = Wanted(
@@ -208,7 +232,9 @@ class Searcher:
                 parts=part_numbers(query),
             )
             found = self._base(query, tokens, wanted, k)
-            return self._hits(found, self._raised(found.numbers, found.score, wanted), tokens, wanted, k)
+            hits = self._hits(found, self._raised(found.numbers, found.score, wanted), tokens, wanted, k)
+        self.searched(time.perf_counter() - begun)
+        return hits
 
     def alike(self, text: str, k: int) -> list[Case]:
         """The ``k`` cases that share most words with ``text``; for telling near-duplicates."""
@@ -307,11 +333,11 @@ class Searcher:
     def _hits(self, found: Found, score: Floats, tokens: Sequence[str], wanted: Wanted, k: int) -> list[Hit]:
         best = np.lexsort((found.numbers, -score))[:k]
         stored = self.store.by_number([int(found.numbers[i]) for i in best])
-        hits = []
+        hits, weights = [], self._lexical.weights(tokens)
         for i in best:
             number = int(found.numbers[i])
             if number in stored and not stored[number].deleted:
-                why = self._why(stored[number], float(found.meaning[i]), tokens, wanted)
+                why = self._why(stored[number], float(found.meaning[i]), weights, wanted)
                 relevant = (
                     any(reason.kind in ("code", "part", "light") for reason in why)
                     or found.meaning[i] >= found.enough_meaning
@@ -320,14 +346,14 @@ class Searcher:
                 hits.append(Hit(stored[number].case, round(float(score[i]), 4), why, bool(relevant)))
         return hits
 
-    def _why(self, stored: Stored, meaning: float, tokens: Sequence[str], wanted: Wanted) -> tuple[Reason, ...]:
+    def _why(self, stored: Stored, meaning: float, weights: Mapping[str, float], wanted: Wanted) -> tuple[Reason, ...]:
         borne = self._postings.borne
         number, case = stored.number, stored.case
         reasons = [
             Reason("code", borne(number, "code", wanted.codes)),
             Reason("part", borne(number, "part", wanted.parts)),
             Reason("light", borne(number, "light", wanted.lights)),
-            Reason("words", self._shared_words(tokens, case)),
+            Reason("words", _shared_words(weights, case)),
         ]
         vehicle = [
             name
@@ -338,45 +364,26 @@ class Searcher:
         given = [reason for reason in reasons if reason.what]
         return tuple([*given, Reason("meaning")] if meaning >= CLEAR_MEANING else given)
 
-    def _shared_words(self, tokens: Sequence[str], case: Case, most: int = 5) -> tuple[str, ...]:
-        """The tokens of the query that the case holds, the most telling first; neighbouring pairs joined again."""
-        held = set(_tokens(case))
-        shared: list[tuple[str, float]] = []
-        previous = ""
-        for token in dict.fromkeys(tokens):
-            pair = len(token) == 2 and not token.isascii()
-            if token not in held or (len(token) == 1 and not token.isascii()):
-                previous = ""
-            elif pair and previous and previous[-1] == token[0]:
-                joined, weight = shared.pop()
-                shared.append((joined + token[1], weight + self._lexical.weight(token)))
-                previous = token
-            else:
-                shared.append((token, self._lexical.weight(token)))
-                previous = token if pair else ""
-        shared.sort(key=lambda pair: -pair[1])
-        return tuple(dict.fromkeys(word for word, _ in shared))[:most]
-
     def search_for_diagnosis(
         self,
         lights: Sequence[str],
         codes: Sequence[str] = (),
         k: int = 3,
         names: Mapping[str, Text] | None = None,
+        vehicle: Vehicle = ANY,
     ) -> list[Hit]:
         """Up to ``k`` fixes of cars that showed the same lamps or codes; none that share neither.
 
         They are ranked by how well the lamps agree (Jaccard: shared lamps by all lamps of both), equal ones by how
-        much they speak of these lamps. ``names``: the lamps' names, by default those of the catalogue.
+        much they speak of these lamps; those of such a ``vehicle`` are raised. ``names``: by default the catalogue's.
         """
         if not lights and not codes:
             return []
-        if names is None:
-            names = _names_in_catalogue(lights)
-        wanted = Wanted(lights=tuple(dict.fromkeys(lights)), codes=tuple(c for code in codes for c in _code(code)))
-        tokens = tokenize(
-            " \n ".join(w for light in wanted.lights if light in names for w in in_every_language(names[light]))
-        )
+        names = _names_in_catalogue(lights) if names is None else names
+        seen = tuple(dict.fromkeys(lights)), tuple(c for code in codes for c in _code(code))
+        wanted = Wanted(vehicle.brand, vehicle.series, *seen)
+        told = [w for light in wanted.lights if light in names for w in in_every_language(names[light])]
+        tokens = tokenize(" \n ".join(told))
         with self._lock:
             self._refresh_words()
             numbers, words = self._lexical.scores(tokens)
@@ -386,6 +393,8 @@ class Searcher:
             numbers, words, shared, exact = numbers[related], words[related], shared[related], exact[related]
             agreement = shared / np.maximum(1, self._postings.lights(numbers) + len(wanted.lights) - shared)
             score = (0.85 * agreement + 0.15 * words).astype(np.float32)
+            if vehicle.brand or vehicle.series:  # halved, there is room for the vehicle to outweigh words, not lamps
+                score = self._raised(numbers, score / 2, Wanted(vehicle.brand, vehicle.series))
             score = np.where(exact > 0, EXACT + (1 - EXACT) * score, EXACT * score).astype(np.float32)
             found = Found(numbers, score, words, np.zeros(len(numbers), np.float32))
             return self._hits(found, score, tokens, wanted, k)

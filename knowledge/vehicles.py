@@ -36,6 +36,10 @@ class Vehicle:
     year: int | None = None
 
 
+ANY = Vehicle()
+"""A car of which nothing is known."""
+
+
 @lru_cache(maxsize=4096)
 def brand_key(name: str) -> str:
     """The key of a brand: 上汽大众, VW and Volkswagen have one. An unknown name is its own key, an empty one too."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import logging
@@ -24,6 +23,8 @@ from app import api, api_access, api_archive
 from app.accounts import Accounts
 from app.advisor import Advisor
 from app.api_access import COOKIE
+from app.settings import AT_ONCE, MAX_WAITING
+from app.turns import Busy, Turns
 from app.web import SAMPLE
 
 PASSWORD = "correct horse"
@@ -105,7 +106,7 @@ def test_technician_routes_are_closed_to_others(client, method, path):
 
 def test_the_list_of_technician_routes_is_whole(site):
     """A route that somebody adds must be public on purpose."""
-    public = {"/diagnose", "/search", "/codes/{code}", "/health", "/login"}
+    public = {"/diagnose", "/search", "/codes/{code}", "/health", "/login", "/shops", "/maintenance"}
     document = TestClient(site).get(f"{V1}/openapi.json").json()
     guarded = {
         (method.upper(), path.replace("{case_id}", "S-0001").replace("{confirmation_id}", "x"))
@@ -262,33 +263,28 @@ def test_a_slow_photo_blocks_no_other_route_and_the_line_has_an_end(client, monk
     def ask() -> None:
         statuses.append(client.post("diagnose", files={"photos": b"x"}).status_code)
 
-    threads = [threading.Thread(target=ask) for _ in range(api.MAX_WAITING + 3)]
+    threads = [threading.Thread(target=ask) for _ in range(MAX_WAITING + AT_ONCE + 2)]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 30
-    while len(statuses) < 2 and time.monotonic() < deadline:  # one is served, 32 wait, two are sent away
+    while len(statuses) < 2 and time.monotonic() < deadline:  # two are served, 32 wait, two are sent away
         time.sleep(0.02)
     assert statuses == [503, 503]
-    assert looking == [0]
+    assert looking == [0, 1]
     busy = client.post("diagnose", files={"photos": b"x"})
     assert (busy.status_code, busy.headers["retry-after"]) == (503, "60")
     assert client.get("search", params={"q": "P0300"}).status_code == 200
     held.set()
     for thread in threads:
         thread.join(30)
-    assert statuses.count(200) == api.MAX_WAITING + 1
+    assert statuses.count(200) == MAX_WAITING + AT_ONCE
 
 
 def test_places_are_given_back():
-    async def walk() -> None:
-        turns = api.Turns(waiting=0)
-        for _ in range(3):
-            async with turns.place():
-                with pytest.raises(api_access.ApiError):
-                    async with turns.place():
-                        pass
-
-    asyncio.run(walk())
+    turns = Turns(waiting=0, at_once=1)
+    for _ in range(3):
+        with turns.place(), pytest.raises(Busy), turns.place():
+            pass
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,8 @@ def test_an_import_tells_its_refusals(enter, tmp_path: Path, home: Path):
     page.get_by_role("tab", name=say("workshop.files", "zh")).click()
     page.locator("input[type=file]").last.set_input_files(file)
     page.get_by_text("第 3 行").wait_for()
-    assert Archive.open(home).store.get("W-1") is not None
+    store = Archive.open(home).store
+    assert [version.author for version in store.history("W-1")] == [NAME]
 
 
 def test_strangers_and_other_roles_are_refused(address: str):

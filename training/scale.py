@@ -6,6 +6,11 @@ prints JSON: for finding by meaning (`knowledge.index`) and by words (`knowledge
 own, what building costs, the memory, the time of one search for 300 cases, and how many of the true nearest 10 and 300
 the index finds. No encoder and no archive is involved.
 
+    python -m training.scale --cases 1000000 --archive
+
+measures a whole search instead: cases in SQLite, mixed from the clauses of the starter cases, each with a made-up
+vector; questions in the words of starter cases, encoded by the shipped encoder; ten hits with their reasons.
+
 The vectors lie as the shipped encoder's do, measured on the starter cases: topics, some of them far commoner than
 others, around a direction that all share; pairs of cases have a cosine of 0.3 +- 0.1, the nearest two 0.7; half of the
 variance lies in some 50 of the 384 directions. Tokens follow Zipf's law as Chinese characters do (the commonest stands
@@ -17,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import re
 import resource
 import statistics
 import sys
@@ -30,8 +36,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from knowledge.archive import STARTER_CASES, Archive
+from knowledge.case import Case, read_case, words
+from knowledge.embed import OnnxEmbedder
 from knowledge.index import FaissIndex
 from knowledge.lexical import Lexical
+from knowledge.search import Searcher
+from knowledge.tables import check_row, read_rows
+from knowledge.text import Lang
 
 Floats = NDArray[np.float32]
 
@@ -196,6 +208,69 @@ def measure_words(cases: int) -> dict[str, Any]:
     }
 
 
+class _MadeUp:
+    """Vectors out of thin air, but a question takes as long as with the shipped encoder."""
+
+    name, dim = "made up", DIM
+    languages: tuple[Lang, ...] = ("zh",)
+
+    def __init__(self) -> None:
+        self._meanings, self._shipped, self._made = Meanings(), OnnxEmbedder(), 0
+        self.scale = self._shipped.scale
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """See `knowledge.embed.Embedder`."""
+        if len(texts) == 1:
+            self._shipped.encode(texts)
+        self._made += len(texts)
+        return self._meanings.make(len(texts), seed=self._made)
+
+
+def _starters() -> list[Case]:
+    read = (check_row(row, read_case) for row in read_rows(STARTER_CASES))
+    return [case for case in read if isinstance(case, Case) and words(case.symptom, "zh") and words(case.fix, "zh")]
+
+
+def _mixed(cases: int) -> Iterator[list[Case]]:
+    """Cases in parts: half of each one's clauses from one starter case, half from any."""
+    starters = _starters()
+    clauses = [re.findall(r"[^，。；,;.]+", f"{words(c.symptom, 'zh')}，{words(c.cause, 'zh')}") for c in starters]
+    fixes = [words(case.fix, "zh") for case in starters]
+    every = [clause for own in clauses for clause in own]
+    random = np.random.default_rng(4)
+    for start in range(0, cases, PART):
+        part = []
+        for number in range(start, min(cases, start + PART)):
+            topic = int(random.integers(len(starters)))
+            said = [clauses[topic][int(random.integers(len(clauses[topic])))] for _ in range(3)]
+            said += [every[int(random.integers(len(every)))] for _ in range(3)]
+            part.append(Case(case_id=f"M-{number}", symptom="，".join(said), fix=fixes[topic]))
+        yield part
+
+
+def measure_archive(cases: int) -> dict[str, Any]:
+    """The figures of a whole `Searcher` over an archive with ``cases`` cases."""
+    before = _rss_mb()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Archive.init(Path(folder), empty=True).store
+        write_s = sum(_seconds(lambda p=part: store.put(p, "scale")) for part in _mixed(cases))  # type: ignore[misc]
+        searcher = Searcher(store, _MadeUp(), Path(folder) / "cache")
+        build_s = _seconds(searcher.refresh)
+        questions = [words(case.symptom, "zh") for case in _starters()]
+        times = _times([lambda q=q: searcher.search(q) for q in questions])  # type: ignore[misc]
+        file_mb = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 2**20
+        searcher.close()
+    return {
+        "cases": cases,
+        "write_s": round(write_s, 1),
+        "build_s": round(build_s, 1),
+        "rss_mb": round(_rss_mb() - before),
+        "rss_peak_mb": round(_peak_mb() - before),
+        "files_mb": round(file_mb),
+        "search": times,
+    }
+
+
 def _nearest(
     best: tuple[NDArray[np.int64], Floats], numbers: NDArray[np.int64], scores: Floats
 ) -> tuple[NDArray[np.int64], Floats]:
@@ -256,10 +331,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     assert __doc__  # noqa: S101 - it stands above
     parser = argparse.ArgumentParser(prog="python -m training.scale", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--cases", type=int, default=10_000, help="how many cases to make up")
+    parser.add_argument("--archive", action="store_true", help="a whole search over an archive in SQLite")
     asked = parser.parse_args(arguments)
     if asked.cases < 1:
         parser.error("--cases must be at least 1")
-    print(json.dumps(measure(asked.cases), indent=2))
+    print(json.dumps((measure_archive if asked.archive else measure)(asked.cases), indent=2))
 
 
 if __name__ == "__main__":
