@@ -181,6 +181,11 @@ class Advisor:
                 self._searcher.searched = lambda seconds: self.searched(seconds)
             return self._searcher
 
+    def load_anew(self) -> None:
+        """Load the models again with the next photo: others are served from now on."""
+        with self._lock:
+            self._detector = self._whole = self._scenes = None
+
     def diagnose(
         self,
         source: Path | str | bytes | Photo,

@@ -306,7 +306,7 @@
   let chosen = [];
   document.addEventListener("change", (event) => {
     const input = event.target;
-    if (input.type === "file" && input.files.length && !input.closest("#yc-evidence")) chosen = [...input.files];
+    if (input.type === "file" && input.files.length && input.parentElement.querySelector("#yc-upload")) chosen = [...input.files];
   }, true);
   document.addEventListener("click", (event) => { if (event.target.closest("#yc-sample")) chosen = []; }, true);
 

@@ -37,13 +37,7 @@ class Room:
 
     def _ended(self, job: Job) -> None:
         if job.kind == "promote" and job.state == "done":
-            self.serve_anew()
-
-    def serve_anew(self) -> None:
-        """Let the advisor load its models again with the next photo: others are served now."""
-        advisor = self.advisor
-        with advisor._lock:
-            advisor._detector = advisor._whole = advisor._scenes = None
+            self.advisor.load_anew()
 
     def back(self, model: Model) -> str:
         """Serve the version before; its name.
@@ -54,7 +48,7 @@ class Room:
         from models.versions import Versions
 
         version = Versions(model, self.home).back()
-        self.serve_anew()
+        self.advisor.load_anew()
         return version
 
     def latest(self, model: Model, *, done: bool = False) -> Job | None:

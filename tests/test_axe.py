@@ -64,12 +64,13 @@ def test_the_keyboard_alone_is_enough(browser, address):  # noqa: F811
         page.locator("#yc-reading").wait_for(state="hidden")
         radio = page.locator(".yc-question input:enabled").first
         radio.focus()
-        before = page.locator(".yc-question input:checked").first.get_attribute("value")
-        page.keyboard.press("ArrowRight")
+        chosen = "[...document.querySelectorAll('.yc-question input')].map(input => input.checked).join()"
+        before = page.evaluate(chosen)
+        page.keyboard.press("Space")
         page.wait_for_timeout(1500)
-        assert page.locator(".yc-question input:checked").first.get_attribute("value") != before
-        page.locator("#yc-language input").last.focus()
-        page.keyboard.press("ArrowLeft")
+        assert page.evaluate(chosen) != before
+        page.locator("#yc-language input").first.focus()
+        page.keyboard.press("Space")
         page.get_by_role("heading", name=say("part.lamps", "zh")).wait_for()
         assert page.evaluate("document.documentElement.lang") == "zh-CN"
 

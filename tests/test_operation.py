@@ -15,14 +15,18 @@ import pytest
 
 from app import limits
 from app.accounts import Accounts
+from app.advisor import Advisor
 from app.api_access import COOKIE
 from app.server import closed
 from app.settings import Settings
+from app.sitting import Page, Step
 from app.texts import say
 from app.turns import Busy, Turns
 from app.web import SAMPLE
 from knowledge.text import UserError
+from tests.pages import opened
 from tests.serving import operated
+from tests.test_web import browser  # noqa: F401 - a fixture
 
 NAME, PASSWORD = "technician", "a-long-password"
 UPLOAD = "/gradio_api/upload"
@@ -288,3 +292,33 @@ def test_every_answer_keeps_browsers_strict(address, login, path):
     assert "geolocation=(self), camera=(self)" in headers["permissions-policy"]
     assert headers["referrer-policy"] == "no-referrer"
     assert len(headers.get_list("content-security-policy")) == 1
+
+
+# --- what people see of it -------------------------------------------------------------------------------------------
+
+
+def test_an_owner_who_comes_when_too_many_wait_gets_one_sentence(home):
+    page = Page(Advisor.open(home))
+    page.advisor.turns = Turns(waiting=0, at_once=1)
+
+    async def steps() -> list[Step]:
+        return [step async for step in page.look_at_all([SAMPLE.read_bytes()])]
+
+    with page.advisor.turns.place():
+        (step,) = asyncio.run(steps())
+    assert (step.sitting, step.left) == (None, 0)
+    assert [text.zh for text in step.refused] == [say("ops.busy", "zh")]
+    assert asyncio.run(steps())[-1].sitting is not None
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_the_page_shows_why_a_click_was_refused(browser, home, monkeypatch, lang):  # noqa: F811
+    monkeypatch.setattr(limits, "EVENT_BURST", 8)  # what opening the page takes, and a little
+    with operated(home, events_per_minute=1) as url, opened(browser, url, "owner", lang) as page:
+        told = page.get_by_text(say("ops.too_often", lang))
+        for _ in range(12):
+            page.locator("#yc-sample").click()
+            page.wait_for_timeout(500)
+            if told.count():
+                break
+        assert told.count()
