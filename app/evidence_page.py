@@ -58,7 +58,8 @@ def looker(advisor: Advisor) -> Callable[[bytes, str, Lang], Seen]:
     from app.diagnosis import marks_of
 
     def look(data: bytes, name: str, lang: Lang) -> Seen:
-        diagnosis = advisor.diagnose(data, name=name)
+        with advisor.turns.photo():
+            diagnosis = advisor.diagnose(data, name=name)
         scene = diagnosis.scene
         things: list[Any] = [*(scene.parts if scene else ()), *diagnosis.lamps]
         labels = [

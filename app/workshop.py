@@ -87,7 +87,9 @@ class Desk:
         from vision.photo import open_photo
 
         try:
-            diagnosis = self.advisor.diagnose(open_photo(data or b""), name="")
+            photo = open_photo(data or b"")
+            with self.advisor.turns.photo():
+                diagnosis = self.advisor.diagnose(photo, name="")
         except UserError as error:
             return {}, fragments.error(error.text.in_(self.lang))
         lights = list(dict.fromkeys(lamp.light.id for lamp in diagnosis.lamps))
