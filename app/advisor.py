@@ -30,9 +30,9 @@ from app.lamps import (
     told_by,
 )
 from app.scene import answer_scene, answered_anew, on_vehicles, verdict_of
+from app.serving.turns import Turns
 from app.settings import Settings
 from app.similar import codes_in, similar
-from app.turns import Turns
 from knowledge.catalogue import Catalogue, load_catalogue
 from knowledge.playbook import Playbook, load_playbook
 from knowledge.text import Lang, UserError

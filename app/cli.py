@@ -11,15 +11,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app import accounts_cli, archive_cli, codes_cli, evidence_cli, maintenance_cli, shops_cli, training_cli
-from app.options import JsonOption, LangOption, console, fail, language_of, print_json, speak, spoken, user_error
+from app.commands import accounts as accounts_cli
+from app.commands import archive as archive_cli
+from app.commands import codes as codes_cli
+from app.commands import evidence as evidence_cli
+from app.commands import maintenance as maintenance_cli
+from app.commands import shops as shops_cli
+from app.commands import training as training_cli
+from app.commands.options import (
+    JsonOption,
+    LangOption,
+    console,
+    fail,
+    language_of,
+    print_json,
+    speak,
+    spoken,
+    user_error,
+)
 from app.settings import Settings
 from app.texts import say
 from knowledge.text import Lang, UserError
 
 if TYPE_CHECKING:
     from app.advisor import Advisor, Diagnosis
-    from app.evidence_cli import Diagnose
+    from app.commands.evidence import Diagnose
     from app.lamps import Rgb
     from knowledge.answers import Answer
 
@@ -43,7 +59,7 @@ training_cli.add_to(app)
 
 def _looker() -> Diagnose:
     from app.advisor import Advisor
-    from app.evidence_page import looker
+    from app.pages.evidence_page import looker
 
     return looker(Advisor.open())
 
@@ -185,7 +201,7 @@ def web(
 ) -> None:
     """打开网页。 / Serve the page."""
     from app.advisor import Advisor
-    from app.server import serve
+    from app.serving.server import serve
 
     settings = Settings.read()
     language = language_of(lang)

@@ -27,8 +27,8 @@ from typing import Any
 import httpx
 import psutil
 
+from app.pages.web import SAMPLE
 from app.texts import say
-from app.web import SAMPLE
 from knowledge.text import LANGS
 
 PAUSE_S = (5.0, 25.0)  # between two photos of one owner: walking round the car, reading the answer

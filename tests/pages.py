@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.accounts import Accounts
+from app.records.accounts import Accounts
 from app.texts import say
 from knowledge.text import Lang
 

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 
 from app.advisor import Advisor
-from app.server import configured, create_app
+from app.serving.server import configured, create_app
 from app.settings import Settings
 
 

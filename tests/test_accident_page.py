@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.cabinet import LIFE, Cabinet
-from app.evidence_page import hidden_boxes
+from app.pages.evidence_page import hidden_boxes
+from app.records.cabinet import LIFE, Cabinet
 from app.texts import say
 from knowledge.text import LANGS
 from tests.test_web import LOCALES, SCREENS, browser, serving

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app import accounts as accounts_
-from app.accounts import (
+from app.records import accounts as accounts_
+from app.records.accounts import (
     ADDRESS_FAILURES,
     NAME_FAILURES,
     SESSION_S,

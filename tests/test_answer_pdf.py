@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from app.advisor import Advisor
-from app.answer_pdf import COLORS, answer_pdf, answered
-from app.evidence_paper import BOTTOM, HEIGHT, WIDTH
-from app.fragments import SHOWN_GROUPS, fixes
+from app.pages.fragments import SHOWN_GROUPS, fixes
+from app.pages.sitting import Page, Sitting
+from app.paper.answer_pdf import COLORS, answer_pdf, answered
+from app.paper.evidence_paper import BOTTOM, HEIGHT, WIDTH
 from app.similar import FIXES, fix_groups
-from app.sitting import Page, Sitting
 from app.texts import say
 from knowledge.confirmation import new_confirmation
 from knowledge.text import LANGS, Lang

@@ -18,14 +18,16 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from schemathesis.checks import not_a_server_error
 
-from app import accounts as accounts_
-from app import api, api_access, api_archive
-from app.accounts import Accounts
 from app.advisor import Advisor
-from app.api_access import COOKIE
+from app.api import access as api_access
+from app.api import archive as api_archive
+from app.api import routes as api
+from app.api.access import COOKIE
+from app.pages.web import SAMPLE
+from app.records import accounts as accounts_
+from app.records.accounts import Accounts
+from app.serving.turns import Busy, Turns
 from app.settings import AT_ONCE, MAX_WAITING
-from app.turns import Busy, Turns
-from app.web import SAMPLE
 
 PASSWORD = "correct horse"
 V1 = "/api/v1"
@@ -464,7 +466,7 @@ def test_a_broken_archive_is_no_fault_of_the_caller(tmp_path: Path):
 
 def test_nothing_that_the_document_allows_makes_the_server_fail(site, monkeypatch):
     """Schemathesis makes calls up from the OpenAPI document, good and bad ones, always the same."""
-    monkeypatch.setattr(logging.getLogger("app.api"), "disabled", True)  # photos that are none are no news here
+    monkeypatch.setattr(logging.getLogger("app.api.routes"), "disabled", True)  # photos that are none are no news here
     document = schemathesis.openapi.from_asgi(f"{V1}/openapi.json", site)
     statuses: dict[str, set[int]] = {}
     settings = hypothesis.settings(

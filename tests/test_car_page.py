@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.advisor import Advisor
-from app.car_desk import CarDesk, history_html
-from app.garage import DATABASE, Dossier, Garage
-from app.sitting import Page as SittingPage
+from app.pages.car_desk import CarDesk, history_html
+from app.pages.sitting import Page as SittingPage
+from app.pages.web import SAMPLE
+from app.records.garage import DATABASE, Dossier, Garage
 from app.texts import say
-from app.web import SAMPLE
 from knowledge.archive import Archive
 from knowledge.case import read_case
 from knowledge.text import LANGS, Lang, UserError

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from app.codes_cli import add_to, code_json, code_lines
+from app.commands.codes import add_to, code_json, code_lines
 from knowledge import catalogue, codes
 from knowledge.catalogue import URGENCIES
 from knowledge.codes import FOLDER, kind_of, load_families, load_index, load_makes, lookup, meanings, parse_code

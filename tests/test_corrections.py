@@ -21,12 +21,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image, ImageDraw, ImageFont
 
-from app import api, corrections
-from app.accounts import Accounts
 from app.advisor import Advisor
-from app.correction import CorrectionError, Marked, Report, Seen, Truth, Wrong, fit_to_keep
-from app.corrections import Corrections
-from app.dataset_export import model_classes, pictures, split, write_coco, write_yolo, write_zip
+from app.api import routes as api
+from app.records import corrections
+from app.records.accounts import Accounts
+from app.records.correction import CorrectionError, Marked, Report, Seen, Truth, Wrong, fit_to_keep
+from app.records.corrections import Corrections
+from app.records.dataset_export import model_classes, pictures, split, write_coco, write_yolo, write_zip
 from knowledge.store import StoreError
 from training.check import check
 from training.yolo import DataSet, read_labels

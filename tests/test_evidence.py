@@ -20,9 +20,9 @@ import typer
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
-from app.evidence import Evidence, EvidenceError, Exhibit, Party, told, write_package
-from app.evidence_cli import Seen, add_to
-from app.evidence_parts import Names, photo_position, texts
+from app.commands.evidence import Seen, add_to
+from app.paper.evidence import Evidence, EvidenceError, Exhibit, Party, told, write_package
+from app.paper.evidence_parts import Names, photo_position, texts
 from knowledge.playbook import Scene, SceneAdvice, advise, load_playbook
 from knowledge.text import LANGS, UserError
 from vision.draw import Mark

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app import garage as garage_
-from app.garage import Car, Dossier, Garage, GarageError, GoneError, Record, Seen
+from app.records import garage as garage_
+from app.records.garage import Car, Dossier, Garage, GarageError, GoneError, Record, Seen
 
 PLATE = "沪A12345"
 MINE = Dossier(

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import jobs
 from app.advisor import Advisor
-from app.correction import CorrectionError, Marked, Report, Truth
-from app.corrections import Corrections
-from app.jobs import Job, Jobs
-from app.trainer_parts import comparison
-from app.trainer_training import Room
-from app.wrong_page import report_of
+from app.pages.trainer_parts import comparison
+from app.pages.trainer_training import Room
+from app.pages.wrong_page import report_of
+from app.records import jobs
+from app.records.correction import CorrectionError, Marked, Report, Truth
+from app.records.corrections import Corrections
+from app.records.jobs import Job, Jobs
 from models.versions import SHIPPED_VERSION, Versions
 from vision.photo import open_photo
 

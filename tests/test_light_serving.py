@@ -41,10 +41,10 @@ def loaded_after(code: str, home: Path) -> set[str]:
     "code",
     [
         "import app.cli, app.advisor",
-        "import app.server, app.web, app.bench, app.report",
+        "import app.serving.server, app.pages.web, app.bench, app.report",
         "from app.advisor import Advisor; Advisor.open().diagnose('app/sample.jpg')",
         "from app.advisor import Advisor; Advisor.open().searcher.search('engine overheats 水温高')",
-        "from app.advisor import Advisor; from app.server import create_app; create_app(Advisor.open())",
+        "from app.advisor import Advisor; from app.serving.server import create_app; create_app(Advisor.open())",
     ],
 )
 def test_nothing_heavy_is_loaded(code, tmp_path):
@@ -54,7 +54,7 @@ def test_nothing_heavy_is_loaded(code, tmp_path):
 @pytest.mark.parametrize(
     "code",
     [
-        "import app.cli, app.advisor, app.server, app.web, app.bench, app.report",
+        "import app.cli, app.advisor, app.serving.server, app.pages.web, app.bench, app.report",
         "import vision.reading, knowledge.words; knowledge.words.understand(vision.reading.FakeReader().read(None))",
         "from vision.detector import OnnxDetector; OnnxDetector.load()",
     ],

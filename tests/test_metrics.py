@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app import logs
-from app.accounts import Accounts
-from app.web import SAMPLE
+from app.pages.web import SAMPLE
+from app.records.accounts import Accounts
+from app.serving import logs
 from tests.serving import operated
 
 SECRET = "geheim-9f3a"

@@ -13,10 +13,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app import api
-from app.accounts import Accounts
 from app.advisor import Advisor
-from app.nearby_page import cards, near, place_of, services_of, shops_of
+from app.api import routes as api
+from app.pages.nearby_page import cards, near, place_of, services_of, shops_of
+from app.records.accounts import Accounts
 from app.texts import say
 from knowledge.shops import Shop, nearest
 from knowledge.text import LANGS, Lang, UserError

@@ -13,16 +13,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app import limits
-from app.accounts import Accounts
 from app.advisor import Advisor
-from app.api_access import COOKIE
-from app.server import closed
+from app.api.access import COOKIE
+from app.pages.sitting import Page, Step
+from app.pages.web import SAMPLE
+from app.records.accounts import Accounts
+from app.serving import limits
+from app.serving.server import closed
+from app.serving.turns import Busy, Turns
 from app.settings import Settings
-from app.sitting import Page, Step
 from app.texts import say
-from app.turns import Busy, Turns
-from app.web import SAMPLE
 from knowledge.text import UserError
 from tests.pages import opened
 from tests.serving import operated
@@ -56,7 +56,7 @@ def visitors() -> str:
 
 
 def test_every_setting_stands_in_the_readme():
-    told = set(re.findall(r"YANGCHE_[A-Z_]+", (Path(limits.__file__).parent / "README.md").read_text("utf-8")))
+    told = set(re.findall(r"YANGCHE_[A-Z_]+", (Path(limits.__file__).parents[1] / "README.md").read_text("utf-8")))
     assert {f"YANGCHE_{one.name.upper()}" for one in fields(Settings)} - told == set()
 
 

@@ -16,12 +16,12 @@ import pymupdf
 import pytest
 from PIL import Image
 
-from app import cabinet as cabinets
 from app.advisor import Advisor
-from app.cabinet import Cabinet, new_token
-from app.report_page import Link, ReportDesk
-from app.shared_page import PAGE, PDF
-from app.sitting import Page, Sitting
+from app.pages.report_page import Link, ReportDesk
+from app.pages.shared_page import PAGE, PDF
+from app.pages.sitting import Page, Sitting
+from app.records import cabinet as cabinets
+from app.records.cabinet import Cabinet, new_token
 from app.texts import say
 from knowledge.text import LANGS, Lang, UserError
 from tests.test_answer_pdf import CAMERA, PHOTOS, photo_with_position

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from app.shops_cli import add_to
+from app.commands.shops import add_to
 from knowledge.opening_hours import week_of
 from knowledge.shops import EXAMPLE, Shop, distance_km, load_shops, nearest, write_template
 from knowledge.text import LANGS, UserError

@@ -19,11 +19,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.accounts import Accounts
 from app.advisor import Advisor
-from app.api_access import COOKIE, address_of
-from app.proxy import PROXIED, Forwarded
-from app.server import create_app
+from app.api.access import COOKIE, address_of
+from app.records.accounts import Accounts
+from app.serving.proxy import PROXIED, Forwarded
+from app.serving.server import create_app
 from app.texts import say
 from tests.serving import operated, settings_of
 from tests.test_web import browser  # noqa: F401 - a fixture

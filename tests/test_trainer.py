@@ -10,9 +10,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from app.accounts import Accounts
-from app.corrections import Corrections
-from app.dataset_export import model_classes, pictures, write_coco, write_yolo
+from app.records.accounts import Accounts
+from app.records.corrections import Corrections
+from app.records.dataset_export import model_classes, pictures, write_coco, write_yolo
 from app.texts import say
 from knowledge.text import Lang
 from tests.test_corrections import coco_faults
@@ -185,7 +185,7 @@ def test_a_missed_lamp_gets_into_the_data_set(visit, queue: Corrections, tmp_pat
 
 
 def say_light(light: str, lang: Lang) -> str:
-    from app.box_editor import name_of
+    from app.pages.box_editor import name_of
 
     return name_of(light, lang)
 
@@ -229,7 +229,7 @@ def test_what_was_drawn_survives_another_language_and_goes_with_its_photo(visit)
 
 
 def test_reject_deletes_and_goes_on(visit, queue: Corrections):
-    from app.correction import Marked, Report
+    from app.records.correction import Marked, Report
     from vision.photo import open_photo
 
     box = Marked(label="abs", box=(0.1, 0.1, 0.2, 0.2))
@@ -247,7 +247,7 @@ def test_reject_deletes_and_goes_on(visit, queue: Corrections):
 
 
 def test_strangers_and_technicians_are_kept_out(address: str, queue: Corrections):
-    from app.correction import Report
+    from app.records.correction import Report
     from vision.photo import open_photo
 
     one = queue.add(Report(comment="x"), open_photo(SAMPLE).rgb)

@@ -16,8 +16,9 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from app import server, web
 from app.advisor import Advisor
+from app.pages import web
+from app.serving import server
 from app.texts import say
 from knowledge.text import LANGS
 

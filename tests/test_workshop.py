@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from app.accounts import Accounts
+from app.records.accounts import Accounts
 from app.texts import say
 from knowledge.archive import Archive
 from knowledge.text import Lang

@@ -1,0 +1,1 @@
+"""What is printed: the answer as a PDF, the evidence package."""

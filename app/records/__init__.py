@@ -1,0 +1,1 @@
+"""What the server keeps: accounts, cars, corrections, packages, training runs."""
