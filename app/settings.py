@@ -20,7 +20,7 @@ from knowledge.text import Lang, Text, UserError
 # A phone's photo has 2 to 12 MB; the same limit as for any photo that yangche opens.
 MAX_UPLOAD_BYTES = 64 * 2**20
 # How many callers may wait for the photos that are being looked at, before others are asked to come back later.
-MAX_WAITING = 32
+MAX_WAITING = 64
 # Photos that are worked on at once: a large one must not hold up everybody else's.
 AT_ONCE = 2
 

@@ -23,6 +23,9 @@ LOCALES: dict[Lang, str] = {"zh": "zh-CN", "en": "en-GB"}
 SCREENS = {"phone": (390, 844), "desktop": (1280, 900)}
 FAULT = {"zh": "热车熄火，凉了又能着", "en": "stalls when hot, starts again once it has cooled"}
 
+# Where two lamps stand on the sample photo, as shares of its sides.
+ABS, ENGINE = (0.758, 0.845, 0.783, 0.866), (0.706, 0.833, 0.738, 0.877)
+
 Act = Callable[["Page", Lang], None]
 """Brings an open page into the state that is looked at."""
 
@@ -133,12 +136,19 @@ STATES: dict[str, State] = {
 }
 
 
-def with_accounts(home: Path) -> None:
-    """Somebody for each page behind the login."""
+def furnished(home: Path) -> None:
+    """Somebody for each page behind the login, and an owner's report for the trainer."""
+    from app.records.correction import Marked, Report, Seen
+    from app.records.corrections import Corrections
+    from vision.photo import open_photo
+
     accounts = Accounts.open(home)
     for role in ("technician", "trainer"):
         accounts.add(role, PASSWORD, role)
     accounts.close()
+    seen = Seen(label="abs", box=ABS, number=1, color="amber", confidence=0.9)
+    told = Report(seen=(seen,), missed=(Marked(label="check_engine", box=ENGINE),), comment="发动机灯没认出来")
+    Corrections(home / "corrections").add(told, open_photo(APP / "sample.jpg").rgb)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from knowledge.text import LANGS, Lang
-from tests.pages import APP, SCREENS, STATES, chromium, opened, with_accounts
+from tests.pages import APP, SCREENS, STATES, chromium, furnished, opened
 from tests.serving import operated
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ CHOSEN: tuple[tuple[str, Lang, str, bool, bool], ...] = (
     ("owner-answered", "en", "phone", True, False),
     ("owner-accident", "zh", "phone", False, False),
     ("workshop-search", "zh", "desktop", False, False),
-    ("trainer-data", "en", "desktop", False, False),
+    ("trainer-queue", "en", "desktop", False, False),
 )
 
 
@@ -43,8 +43,10 @@ def main() -> None:
     folder = README if given.readme else OUT
     folder.mkdir(parents=True, exist_ok=True)
     every = itertools.product(given.names or STATES, LANGS, SCREENS, (False, True), (True,))
+    if given.readme:
+        _annotated(folder / "annotated.jpg")
     with tempfile.TemporaryDirectory() as home, chromium() as browser:
-        with_accounts(Path(home))
+        furnished(Path(home))
         with operated(Path(home), uploads_per_minute=10**6, events_per_minute=10**6) as address:
             for name, lang, screen, dark, whole in CHOSEN if given.readme else every:
                 path = folder / f"{name}-{lang}-{screen}{'-dark' if dark else ''}.webp"
@@ -55,6 +57,17 @@ def main() -> None:
                     continue
                 size = _save(data, path, MAX_BYTES if given.readme else 10**9)
                 print(f"{path.relative_to(APP.parent)} {size // 1000} kB", flush=True)
+
+
+def _annotated(path: Path) -> None:
+    """The sample photo as `yangche diagnose` marks it."""
+    from app.advisor import Advisor
+    from vision.photo import open_photo
+
+    photo = open_photo(APP / "sample.jpg")
+    with tempfile.TemporaryDirectory() as home:
+        advisor = Advisor.open(Path(home))
+        advisor.annotate(advisor.diagnose(photo), photo.rgb, "zh").save(path, quality=80)
 
 
 def _picture(

@@ -269,7 +269,7 @@ def test_a_slow_photo_blocks_no_other_route_and_the_line_has_an_end(client, monk
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + 30
-    while len(statuses) < 2 and time.monotonic() < deadline:  # two are served, 32 wait, two are sent away
+    while len(statuses) < 2 and time.monotonic() < deadline:  # two are served, many wait, two are sent away
         time.sleep(0.02)
     assert statuses == [503, 503]
     assert looking == [0, 1]

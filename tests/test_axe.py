@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.texts import say
-from tests.pages import STATES, opened, with_accounts
+from tests.pages import STATES, furnished, opened
 from tests.serving import operated
 from tests.test_web import browser  # noqa: F401 - a fixture
 
@@ -18,7 +18,7 @@ GRAVE = {"serious", "critical"}
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home: Path = tmp_path_factory.mktemp("axe-home")
-    with_accounts(home)
+    furnished(home)
     with operated(home, uploads_per_minute=10**6, events_per_minute=10**6) as url:
         yield url
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.pages import STATES, opened, with_accounts
+from tests.pages import STATES, furnished, opened
 from tests.serving import operated
 from tests.test_web import browser  # noqa: F401 - a fixture
 
@@ -17,7 +17,7 @@ from tests.test_web import browser  # noqa: F401 - a fixture
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home: Path = tmp_path_factory.mktemp("offline-home")
-    with_accounts(home)
+    furnished(home)
     with operated(home, uploads_per_minute=10**6, events_per_minute=10**6) as url:
         yield url
 
