@@ -217,10 +217,8 @@ def user(home: Path, *arguments: str, typed: str = "") -> tuple[int, str, str]:
     import subprocess
     import sys
 
-    program = "import typer; from app import accounts_cli, cli\nif not any(g.name == 'user' for g in "
-    program += "cli.app.registered_groups): accounts_cli.add_to(cli.app)\ncli.main()"
     done = subprocess.run(
-        [sys.executable, "-c", program, "user", *arguments],
+        [sys.executable, "-m", "app.cli", "user", *arguments],
         cwd=ROOT,
         env={**os.environ, "YANGCHE_HOME": str(home), "YANGCHE_LANG": "en"},
         input=typed,
