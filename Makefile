@@ -62,7 +62,7 @@ fix: $(VENV)/.everything
 	$(BIN)/ruff format .
 
 test: $(VENV)/.browser lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 kill-test: $(VENV)/.everything
 	YANGCHE_KILLS=60 $(BIN)/python -m pytest tests/test_kill.py
