@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, OperationalError
 
 from knowledge.case import Case
 from knowledge.confirmation import Confirmation
+from knowledge.sqlite_file import Migration, SqliteFile
 from knowledge.store import Outcome, Stored, StoreError, check_distinct, no_such_case, now
+from knowledge.text import Text
 
-BUSY_MS = 30_000  # how long a writer waits for another process
 PAGE = 2_000  # cases read at a time
 SQL_VARIABLES = 500  # well below every database's limit for one statement
 
@@ -63,11 +60,6 @@ CONFIRMATIONS = sa.Table(
     sa.Column("at", sa.String(40), nullable=False),
     sa.Column("withdrawn_by", sa.String(200)), sa.Column("withdrawn_at", sa.String(40)),
 )  # fmt: skip
-VERSIONS = sa.Table(
-    "schema_version", META,
-    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False), sa.Column("name", sa.Text),
-    sa.Column("at", sa.Text),
-)  # fmt: skip
 
 _STORED = (CASES.c.number, CASES.c.body, CASES.c.revision, CASES.c.author, CASES.c.at, CASES.c.deleted)
 _EARLIER = tuple(HISTORY.c[column.name] for column in _STORED)
@@ -83,43 +75,12 @@ def m002_confirmations(db: sa.Connection) -> None:
     META.create_all(db, tables=[CONFIRMATIONS])
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (m001_create_tables, m002_confirmations)
+MIGRATIONS: tuple[Migration, ...] = (m001_create_tables, m002_confirmations)
 
 
 def _stored(row: Sequence[Any]) -> Stored:
     number, body, revision, author, at, deleted = row
     return Stored(number, Case.model_validate_json(body), revision, author, at, bool(deleted))
-
-
-def sqlite_engine(path: Path) -> sa.Engine:
-    """SQLite in WAL with synchronous=FULL: a batch that was acknowledged survives a power cut."""
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        poolclass=sa.pool.QueuePool,
-        connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False},
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def _set_up(db: Any, _: object) -> None:  # noqa: ANN401 - the driver's own connection
-        db.isolation_level = None  # the driver shall not begin transactions by itself
-        for attempt in range(50):
-            # Two processes that turn a new file to WAL at once: SQLite refuses one of them without waiting.
-            try:
-                db.execute("PRAGMA journal_mode=WAL")
-                break
-            except Exception as error:
-                if "locked" not in str(error) or attempt == 49:
-                    raise
-                time.sleep(0.1)
-        db.execute("PRAGMA synchronous=FULL")
-        db.execute("PRAGMA trusted_schema=OFF")  # the file may come from elsewhere
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(db: sa.Connection) -> None:
-        # A writer takes the lock at once: two that began by reading could not both go on to write.
-        db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("writes") else "BEGIN")
-
-    return engine
 
 
 class SqlCaseStore:
@@ -132,64 +93,9 @@ class SqlCaseStore:
             StoreError: if that can't be done; the sentence says why.
         """
         self.path = path
-        self._lock = threading.RLock()
-        with self._told():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._engine = sqlite_engine(path)
-            self._writer = self._engine.execution_options(writes=True)
-            self._migrate()
-
-    def _migrate(self) -> None:
-        with self._writing() as db:
-            META.create_all(db, tables=[VERSIONS])
-            version = db.execute(sa.select(sa.func.coalesce(sa.func.max(VERSIONS.c.version), 0))).scalar_one()
-            if version > len(MIGRATIONS):
-                raise StoreError(
-                    f"案例库 {self.path} 是更新版本的养车建立的，请先升级养车。",
-                    f"The archive {self.path} was made by a newer yangche; please update yangche first.",
-                )
-            for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
-                migration(db)
-                db.execute(sa.insert(VERSIONS).values(version=number, name=migration.__name__, at=now()))
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Database errors as one sentence for people."""
-        try:
-            yield
-        except OperationalError as error:
-            cause = error.orig
-            if "locked" in str(cause) or "busy" in str(cause):
-                raise StoreError(
-                    f"案例库 {self.path} 正被另一个程序写入，请稍后再试。",
-                    f"Another program is writing to the archive {self.path}; please try again in a moment.",
-                ) from error
-            raise StoreError(
-                f"案例库 {self.path} 无法读写（{cause}），请检查磁盘空间和文件夹权限。",
-                f"Can't read or write the archive {self.path} ({cause}); check the disk space and the folder's rights.",
-            ) from error
-        except DatabaseError as error:
-            raise StoreError(
-                f"案例库 {self.path} 已损坏或不是案例库（{error.orig}），请从备份恢复，或把它移走后重新开始。",
-                f"The archive {self.path} is damaged or no archive ({error.orig}); restore a backup, or move it away "
-                "to start anew.",
-            ) from error
-        except OSError as error:
-            raise StoreError(
-                f"案例库所在的文件夹 {self.path.parent} 无法使用，请检查权限。",
-                f"Can't use the archive's folder {self.path.parent}; check its rights.",
-            ) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with self._told(), self._engine.connect() as db:
-            yield db
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        """A transaction: committed at the end, rolled back on any error."""
-        with self._lock, self._told(), self._writer.begin() as db:
-            yield db
+        self._file = SqliteFile(path, Text(zh="案例库", en="archive"), StoreError)
+        self._file.migrate(MIGRATIONS)
+        self._reading, self._writing = self._file.reading, self._file.writing
 
     def revision(self) -> int:
         """See `CaseStore`."""
@@ -340,8 +246,7 @@ class SqlCaseStore:
         Raises:
             StoreError: if the copy can't be made.
         """
-        with self._told(), closing(self._engine.raw_connection()) as borrowed:
-            driver: Any = borrowed.driver_connection
+        with self._file.driver() as driver:
             driver.execute("VACUUM INTO ?", (str(path),))
 
     def damage(self) -> str:
@@ -352,7 +257,7 @@ class SqlCaseStore:
 
     def close(self) -> None:
         """See `CaseStore`."""
-        self._engine.dispose()
+        self._file.close()
 
 
 _LAST_REVISION = sa.func.coalesce(sa.func.max(BATCHES.c.revision), 0)

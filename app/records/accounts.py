@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import re
 import secrets
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, OperationalError
 
-from knowledge.sql_store import sqlite_engine
-from knowledge.text import UserError
+from knowledge.sqlite_file import SqliteFile
+from knowledge.text import Text, UserError
 
 Role = Literal["technician", "trainer", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -118,53 +115,16 @@ class Accounts:
             AccountsError: if that can't be done; the sentence says why.
         """
         self.path, self._clock = path, clock
-        self._lock = threading.RLock()
         self._hashing = threading.BoundedSemaphore(HASHING)
-        with self._told():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._engine = sqlite_engine(path)
-            self._writer = self._engine.execution_options(writes=True)
-            with self._writing() as db:
-                META.create_all(db)
+        self._file = SqliteFile(path, Text(zh="账户文件", en="accounts file"), AccountsError, private=True)
+        self._reading, self._writing = self._file.reading, self._file.writing
+        with self._writing() as db:
+            META.create_all(db)
 
     @classmethod
     def open(cls, home: Path) -> Accounts:
         """The accounts in the folder ``home``."""
         return cls(home / DATABASE)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Database errors as one sentence for people."""
-        try:
-            yield
-        except OperationalError as error:
-            raise AccountsError(
-                f"账户文件 {self.path} 无法读写（{error.orig}），请检查磁盘空间、文件夹权限，或稍后再试。",
-                f"Can't read or write the accounts {self.path} ({error.orig}); check the disk space and the folder's "
-                "rights, or try again in a moment.",
-            ) from error
-        except DatabaseError as error:
-            raise AccountsError(
-                f"账户文件 {self.path} 已损坏或不是账户文件（{error.orig}），请从备份恢复，或把它移走后重建用户。",
-                f"The accounts {self.path} are damaged or no accounts ({error.orig}); restore a backup, or move the "
-                "file away and add the users anew.",
-            ) from error
-        except OSError as error:
-            raise AccountsError(
-                f"账户文件 {self.path} 无法使用，请检查文件夹权限。",
-                f"Can't use the accounts {self.path}; check the folder's rights.",
-            ) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with self._told(), self._engine.connect() as db:
-            yield db
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with self._lock, self._told(), self._writer.begin() as db:
-            yield db
 
     def users(self) -> list[User]:
         """Everyone, by name."""
@@ -284,7 +244,7 @@ class Accounts:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._engine.dispose()
+        self._file.close()
 
     def _hash(self, password: str) -> str:
         with self._hashing:

@@ -9,22 +9,20 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError
 
 from app.records.correction import MAX_COMMENT, Report, Truth, check_classes, correction_error
 from knowledge.ids import new_id
-from knowledge.sql_store import sqlite_engine
+from knowledge.sqlite_file import Migration, SqliteFile
 from knowledge.store import StoreError, now
 from knowledge.tables import write_whole
+from knowledge.text import Text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,11 +84,6 @@ DECISIONS = sa.Table(
     sa.Column("state", sa.String(20), nullable=False), sa.Column("note", sa.Text, nullable=False),
     sa.Column("truth", sa.Text),
 )  # fmt: skip
-VERSIONS = sa.Table(
-    "schema_version", META,
-    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False), sa.Column("name", sa.Text),
-    sa.Column("at", sa.Text),
-)  # fmt: skip
 
 
 def m001_create_tables(db: sa.Connection) -> None:
@@ -98,7 +91,7 @@ def m001_create_tables(db: sa.Connection) -> None:
     META.create_all(db, tables=[QUEUE, DECISIONS])
 
 
-MIGRATIONS: tuple[Callable[[sa.Connection], None], ...] = (m001_create_tables,)
+MIGRATIONS: tuple[Migration, ...] = (m001_create_tables,)
 
 
 class Corrections:
@@ -112,14 +105,12 @@ class Corrections:
         """
         self.folder, self.photos, self.keep_days = folder, folder / "photos", keep_days
         self.path = folder / "queue.sqlite"
-        self._lock = threading.RLock()
-        with self._told():
+        self._file = SqliteFile(self.path, Text(zh="反馈队列", en="queue of reports"), StoreError)
+        self._file.migrate(MIGRATIONS)
+        self._reading, self._writing = self._file.reading, self._file.writing
+        with self._file.told():
             self.photos.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
-            self._engine = sqlite_engine(self.path)
-            self._writer = self._engine.execution_options(writes=True)
-            with self._writing() as db:
-                self._migrate(db)
         self.tidy()
 
     @classmethod
@@ -128,40 +119,6 @@ class Corrections:
         from app.settings import Settings
 
         return cls(home / "corrections", Settings.read().correction_days)
-
-    def _migrate(self, db: sa.Connection) -> None:
-        META.create_all(db, tables=[VERSIONS])
-        version = db.execute(sa.select(sa.func.coalesce(sa.func.max(VERSIONS.c.version), 0))).scalar_one()
-        if version > len(MIGRATIONS):
-            raise StoreError(
-                f"反馈队列 {self.path} 是更新版本的养车建立的，请先升级养车。",
-                f"The queue {self.path} was made by a newer yangche; please update yangche first.",
-            )
-        for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
-            migration(db)
-            db.execute(sa.insert(VERSIONS).values(version=number, name=migration.__name__, at=now()))
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Errors of database and disk as one sentence for people."""
-        try:
-            yield
-        except (DatabaseError, OSError) as error:
-            cause = getattr(error, "orig", None) or getattr(error, "strerror", None) or type(error).__name__
-            raise StoreError(
-                f"反馈队列 {self.folder} 无法读写（{cause}），请检查磁盘空间和文件夹权限。",
-                f"Can't read or write the queue {self.folder} ({cause}); check the disk space and the folder's rights.",
-            ) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with self._told(), self._engine.connect() as db:
-            yield db
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with self._lock, self._told(), self._writer.begin() as db:
-            yield db
 
     def add(self, report: Report, photo: NDArray[np.uint8] | None = None) -> str:
         """Put a report into the queue; returns its id.
@@ -260,7 +217,7 @@ class Corrections:
             values = {"state": state} | ({"photo_sha256": None} if state == "rejected" else {})
             db.execute(sa.update(QUEUE).where(mine).values(**values))
         if state == "rejected":
-            with self._told():
+            with self._file.told():
                 self._photo(correction_id).unlink(missing_ok=True)
         decided = self.get(correction_id)
         assert decided is not None  # noqa: S101 - it was there, and rows that were decided on stay
@@ -274,7 +231,7 @@ class Corrections:
             db.execute(sa.delete(QUEUE).where(old))
             known = sa.select(QUEUE.c.correction_id).where(QUEUE.c.photo_sha256.is_not(None))
             kept = set(db.execute(known).scalars())
-        with self._told():
+        with self._file.told():
             for path in self.photos.iterdir():
                 written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
                 if path.stem not in kept and datetime.now(UTC) - written > ORPHANED:
@@ -289,7 +246,7 @@ class Corrections:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._engine.dispose()
+        self._file.close()
 
     def _photo(self, correction_id: str) -> Path:
         return self.photos / f"{correction_id}.jpg"

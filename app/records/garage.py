@@ -23,7 +23,7 @@ from sqlalchemy.exc import DatabaseError
 from app.settings import Settings
 from knowledge.maintenance import Done
 from knowledge.odometer import MOST_KM
-from knowledge.sql_store import sqlite_engine
+from knowledge.sqlite_file import sqlite_engine
 from knowledge.text import UserError
 
 DATABASE = "garage.sqlite"  # in YANGCHE_HOME
