@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from app.records.accounts import Accounts
 from app.texts import say
@@ -164,6 +165,58 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+Visit = Callable[..., "Page"]
+"""See `visitors`."""
+
+
+@contextmanager
+def visitors(browser: Browser, address: str) -> Iterator[Visit]:
+    """Browsers of people who know nothing of each other, each opening one address (or a path below ``address``).
+
+    Afterwards no request may have gone to another host, no script have failed, and no dialog have been asked.
+    """
+    contexts, outside, complaints = [], [], []
+
+    def visit(url: str = "", lang: Lang = "zh", screen: str = "desktop", role: str = "", **more: object) -> Page:
+        whole = url if url.startswith("http") else address + url
+        here = "{0.scheme}://{0.netloc}/".format(urlsplit(whole))
+        width, height = SCREENS[screen]
+        context = browser.new_context(viewport={"width": width, "height": height}, locale=LOCALES[lang], **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("request", lambda r: None if r.url.startswith((here, "data:", "blob:")) else outside.append(r.url))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        page.goto(whole)
+        if role:
+            log_in(page, role)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert outside == []
+    assert complaints == []
+
+
+def log_in(page: Page, name: str) -> None:
+    """Through the login page, on which ``page`` is."""
+    page.fill("input[name=name]", name)
+    page.fill("input[name=password]", PASSWORD)
+    page.click("form button")
+
+
+def ask_sample(page: Page, lang: str) -> None:
+    page.get_by_role("button", name=say("page.sample", lang)).click()
+    page.locator(".yc-banner").wait_for()
+    page.locator("#yc-reading").wait_for(state="hidden")
+
+
+def upload(page: Page, path: Path) -> None:
+    page.locator("input[type=file]").set_input_files(path)
+
+
 @contextmanager
 def opened(
     browser: Browser, address: str, name: str, lang: Lang, *, screen: str = "desktop", dark: bool = False,
@@ -180,9 +233,7 @@ def opened(
     watch(page)
     page.goto(address + state.address(lang))
     if state.role:
-        page.fill("input[name=name]", state.role)
-        page.fill("input[name=password]", PASSWORD)
-        page.click("form button")
+        log_in(page, state.role)
         page.get_by_role("tab").first.wait_for()
     state.act(page, lang)
     try:

@@ -17,16 +17,15 @@ from app.pages.evidence_page import hidden_boxes
 from app.records.cabinet import LIFE, Cabinet
 from app.texts import say
 from knowledge.text import LANGS
-from tests.test_web import LOCALES, SCREENS, browser, serving
-
-__all__ = ["browser"]  # the fixture
+from tests.pages import LOCALES, SCREENS
+from tests.serving import operated
 
 ACCIDENT = Path(__file__).resolve().parents[1] / "app" / "accident.jpg"
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("accident-home")) as url:
+    with operated(tmp_path_factory.mktemp("accident-home")) as url:
         yield url
 
 

@@ -10,7 +10,6 @@ import pytest
 from app.texts import say
 from tests.pages import STATES, furnished, opened
 from tests.serving import operated
-from tests.test_web import browser  # noqa: F401 - a fixture
 
 GRAVE = {"serious", "critical"}
 
@@ -25,7 +24,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("name", STATES)
-def test_axe_finds_nothing_serious(browser, address, name, dark):  # noqa: F811
+def test_axe_finds_nothing_serious(browser, address, name, dark):
     from axe_playwright_python.sync_playwright import Axe
 
     lang = "en" if dark else "zh"
@@ -41,7 +40,7 @@ def test_axe_finds_nothing_serious(browser, address, name, dark):  # noqa: F811
     assert told == []
 
 
-def test_the_keyboard_alone_is_enough(browser, address):  # noqa: F811
+def test_the_keyboard_alone_is_enough(browser, address):
     """Tab reaches language, upload, sample and every question, in this order, and shows where it is."""
     with opened(browser, address, "owner", "en") as page:
         seen: list[str] = []
@@ -75,7 +74,7 @@ def test_the_keyboard_alone_is_enough(browser, address):  # noqa: F811
         assert page.evaluate("document.documentElement.lang") == "zh-CN"
 
 
-def test_nothing_moves_for_whoever_asked_for_that(browser, address):  # noqa: F811
+def test_nothing_moves_for_whoever_asked_for_that(browser, address):
     with opened(browser, address, "owner", "en") as page:  # with reduced motion
         page.evaluate("document.querySelector('#yc-tips').innerHTML = '<span class=\"yc-dot\"></span>'")
         assert page.locator(".yc-dot").evaluate("dot => getComputedStyle(dot).animationName") == "none"

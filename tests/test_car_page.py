@@ -20,10 +20,11 @@ from knowledge.archive import Archive
 from knowledge.case import read_case
 from knowledge.text import LANGS, Lang, UserError
 from knowledge.vehicles import Vehicle
-from tests.test_web import LOCALES, SCREENS, ask_sample, browser, serving  # noqa: F401 - a fixture
+from tests.pages import SCREENS, Visit, ask_sample
+from tests.serving import operated
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Page
 
 PLATE = "沪A12345"
 
@@ -35,34 +36,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
-    with serving(home) as url:
+    with operated(home) as url:
         yield url
 
 
 @pytest.fixture
-def owner(browser: Browser, address: str) -> Iterator[object]:  # noqa: F811
-    """A new owner's browser; afterwards no request may have gone outside, no script have failed."""
-    contexts: list[BrowserContext] = []
-    outside: list[str] = []
-    complaints: list[str] = []
+def owner(visit: Visit) -> Visit:
+    """A new owner's phone with the car's part unfolded."""
 
     def come(lang: Lang = "zh") -> Page:
-        width, height = SCREENS["phone"]
-        context = browser.new_context(viewport={"width": width, "height": height}, locale=LOCALES[lang])
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else outside.append(r.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address)
+        page = visit(lang=lang, screen="phone")
         open_car(page, lang)
         return page
 
-    yield come
-    for context in contexts:
-        context.close()
-    assert outside == []
-    assert complaints == []
+    return come
 
 
 def open_car(page: Page, lang: Lang = "zh") -> None:

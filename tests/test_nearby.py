@@ -20,10 +20,11 @@ from app.records.accounts import Accounts
 from app.texts import say
 from knowledge.shops import Shop, nearest
 from knowledge.text import LANGS, Lang, UserError
-from tests.test_web import LOCALES, SCREENS, browser, serving  # noqa: F401 - a fixture
+from tests.pages import SCREENS, Visit
+from tests.serving import operated
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 TABLE = """名称,地址,纬度,经度,电话,服务,营业时间
 老王汽修,中山路 18 号,31.2304,121.4737,021-63281234,换机油、刹车,周一至周日 0:00-24:00
@@ -43,34 +44,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
-    with serving(home) as url:
+    with operated(home) as url:
         yield url
 
 
 @pytest.fixture
-def owner(browser: Browser, address: str) -> Iterator[object]:  # noqa: F811
-    """A phone; afterwards no request may have gone outside, no script have failed."""
-    contexts, outside, complaints = [], [], []
+def owner(visit: Visit) -> Visit:
+    """A phone with the workshops' part unfolded."""
 
-    def come(lang: Lang = "zh", url: str = address, **more: object) -> Page:
-        width, height = SCREENS["phone"]
-        context = browser.new_context(viewport={"width": width, "height": height}, locale=LOCALES[lang], **more)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else outside.append(r.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(url)
+    def come(lang: Lang = "zh", url: str = "", **more: object) -> Page:
+        page = visit(url, lang, "phone", **more)
         page.get_by_role("button", name=say("page.sample", lang)).wait_for()
         page.locator("#yc-nearby > button.label-wrap").click()
         page.locator("#yc-nearby-intro .yc-quiet").first.wait_for()
         return page
 
-    yield come
-    for context in contexts:
-        context.close()
-    assert outside == []
-    assert complaints == []
+    return come
 
 
 def names(page: Page) -> list[str]:
@@ -133,7 +122,7 @@ def test_over_plain_http_the_browser_tells_no_position(owner, address: str):
 
 
 def test_without_a_table(owner, tmp_path: Path):
-    with serving(tmp_path) as url:
+    with operated(tmp_path) as url:
         page = owner("zh", url=url)
         intro = page.locator("#yc-nearby-intro")
         intro.get_by_text(say("nearby.no_table", "zh")).wait_for()

@@ -11,7 +11,6 @@ import pytest
 
 from tests.pages import STATES, furnished, opened
 from tests.serving import operated
-from tests.test_web import browser  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_no_request_leaves_and_no_rule_is_broken(browser, address, name):  # noqa: F811
+def test_no_request_leaves_and_no_rule_is_broken(browser, address, name):
     outside, complaints = [], []
 
     def watch(page) -> None:
@@ -47,7 +46,7 @@ def test_the_html_loads_nothing_from_elsewhere(address, path):
     assert not re.search(r"fonts\.googleapis|cdnjs|jsdelivr|unpkg|gstatic", html)
 
 
-def test_another_host_would_be_seen(browser, address):  # noqa: F811
+def test_another_host_would_be_seen(browser, address):
     """The policy holds: whoever put an outside picture into a page would find it blocked, and the console says so."""
     complaints = []
 

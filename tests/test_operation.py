@@ -26,7 +26,6 @@ from app.texts import say
 from knowledge.text import UserError
 from tests.pages import opened
 from tests.serving import operated
-from tests.test_web import browser  # noqa: F401 - a fixture
 
 NAME, PASSWORD = "technician", "a-long-password"
 UPLOAD = "/gradio_api/upload"
@@ -317,7 +316,7 @@ WATCH = """(sentence) => new MutationObserver(() => {
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_the_page_shows_why_a_click_was_refused(browser, home, monkeypatch, lang):  # noqa: F811
+def test_the_page_shows_why_a_click_was_refused(browser, home, monkeypatch, lang):
     monkeypatch.setattr(limits, "EVENT_BURST", 8)  # what opening the page takes, and a little
     with operated(home, events_per_minute=1) as url, opened(browser, url, "owner", lang) as page:
         page.evaluate(WATCH, say("ops.too_often", lang))  # the sentence goes again by itself

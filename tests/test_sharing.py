@@ -24,10 +24,9 @@ from app.records import cabinet as cabinets
 from app.records.cabinet import Cabinet, new_token
 from app.texts import say
 from knowledge.text import LANGS, Lang, UserError
+from tests.pages import LOCALES, SCREENS
+from tests.serving import operated
 from tests.test_answer_pdf import CAMERA, PHOTOS, photo_with_position
-from tests.test_web import LOCALES, SCREENS, browser, serving
-
-__all__ = ["browser"]  # the fixture
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
-    with serving(home) as url:
+    with operated(home) as url:
         yield url
 
 
@@ -125,7 +124,7 @@ def test_the_server_empties_drawers_though_nobody_comes(tmp_path, monkeypatch):
     cabinet = Cabinet(tmp_path / "packages")
     (cabinet.open_drawer(time.time() - 1) / PDF).write_bytes(b"%PDF")
     later, kept = cabinet.open_drawer(time.time() + 5), cabinet.open_drawer()
-    with serving(tmp_path):
+    with operated(tmp_path):
         deadline = time.monotonic() + 60
         while len(left := list(cabinet.folder.iterdir())) > 1:
             assert time.monotonic() < deadline, left

@@ -26,7 +26,6 @@ from app.serving.proxy import PROXIED, Forwarded
 from app.serving.server import create_app
 from app.texts import say
 from tests.serving import operated, settings_of
-from tests.test_web import browser  # noqa: F401 - a fixture
 
 NAME, PASSWORD = "technician", "a-long-password"
 SUB = "/yangche"
@@ -214,7 +213,7 @@ def nginx(upstream: str, folder: Path) -> Iterator[str]:
         running.wait(10)
 
 
-def test_owner_and_technician_through_nginx(browser, home, tmp_path):  # noqa: F811
+def test_owner_and_technician_through_nginx(browser, home, tmp_path):
     with operated(home) as upstream, nginx(upstream, tmp_path) as front:
         assert httpx.get(f"{front}{SUB}/metrics").status_code == 404
         assert httpx.get(front + SUB).headers["location"].endswith(f"{SUB}/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,14 +15,14 @@ from app.records.corrections import Corrections
 from app.records.dataset_export import model_classes, pictures, write_coco, write_yolo
 from app.texts import say
 from knowledge.text import Lang
+from tests.pages import PASSWORD, SCREENS, ask_sample, upload
+from tests.serving import operated
 from tests.test_corrections import coco_faults
-from tests.test_web import LOCALES, SCREENS, ask_sample, browser, serving, upload  # noqa: F401 - a fixture
 from training.yolo import DataSet, read_labels
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Locator, Page
 
-PASSWORD = "a-long-password"
 SAMPLE = Path(__file__).parents[1] / "app" / "sample.jpg"
 LARGE = (3000, 1688)
 
@@ -37,40 +37,13 @@ def address(home: Path) -> Iterator[str]:
     accounts = Accounts.open(home)
     for role in ("technician", "trainer", "admin"):
         accounts.add(role, PASSWORD, role)
-    with serving(home) as url:
+    with operated(home) as url:
         yield url
 
 
 @pytest.fixture
 def queue(home: Path) -> Corrections:
     return Corrections(home / "corrections")
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:  # noqa: F811
-    """Opens an address; afterwards no request may have gone outside, no script may have failed."""
-    contexts, outside, complaints = [], [], []
-
-    def open_it(path: str, lang: Lang = "zh", screen: str = "desktop", role: str = "") -> Page:
-        width, height = SCREENS[screen]
-        context = browser.new_context(viewport={"width": width, "height": height}, locale=LOCALES[lang])
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else outside.append(r.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address + path)
-        if role:
-            page.fill("input[name=name]", role)
-            page.fill("input[name=password]", PASSWORD)
-            page.click("form button")
-        return page
-
-    yield open_it
-    for context in contexts:
-        context.close()
-    assert outside == []
-    assert complaints == []
 
 
 def drag(page: Page, on: Locator, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import uvicorn
 from PIL import Image
 
 from app.advisor import Advisor
 from app.pages import web
 from app.serving import server
 from app.texts import say
-from knowledge.text import LANGS
+from knowledge.text import LANGS, Lang
+from tests.pages import SCREENS, Visit, ask_sample, upload
+from tests.serving import operated
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-LOCALES = {"zh": "zh-CN", "en": "en-GB"}
-SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 HOSTILE = "\"'><img src=x onerror=alert(1)>.jpg"
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[str]:
-    """The page on a free port; its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(server.create_app(Advisor.open(home)), log_level="warning", timeout_graceful_shutdown=1)
-        running = uvicorn.Server(config)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        running.should_exit = True
-        thread.join(20)
 
 
 @pytest.fixture(scope="module")
@@ -50,56 +33,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
-    with serving(home) as url:
+    with operated(home) as url:
         yield url
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium: the one that CHROMIUM names, else the system's, else Playwright's own."""
-    from playwright.sync_api import sync_playwright
-
-    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, (shutil.which(name) for name in names if name)), None)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def open_page(browser: Browser, address: str) -> Iterator[object]:
-    """Opens the page; afterwards no request may have gone outside and no script may have failed or asked anything."""
-    contexts, outside, complaints = [], [], []
+def open_page(visit: Visit) -> Visit:
+    """Opens the owner's page."""
 
-    def open_it(lang: str = "zh", screen: str = "desktop", url: str = address) -> Page:
-        width, height = SCREENS[screen]
-        context = browser.new_context(viewport={"width": width, "height": height}, locale=LOCALES[lang])
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else outside.append(r.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.goto(url)
+    def open_it(lang: Lang = "zh", screen: str = "desktop", url: str = "") -> Page:
+        page = visit(url, lang, screen)
         page.get_by_role("button", name=say("page.sample", lang)).wait_for()
         return page
 
-    yield open_it
-    for context in contexts:
-        context.close()
-    assert outside == []
-    assert complaints == []
-
-
-def ask_sample(page: Page, lang: str) -> None:
-    page.get_by_role("button", name=say("page.sample", lang)).click()
-    page.locator(".yc-banner").wait_for()
-    page.locator("#yc-reading").wait_for(state="hidden")
-
-
-def upload(page: Page, path: Path) -> None:
-    page.locator("input[type=file]").set_input_files(path)
+    return open_it
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -232,7 +179,7 @@ def test_no_route_hands_out_files(address, open_page, path):
 
 def test_uploads_are_deleted(tmp_path, open_page, monkeypatch):
     monkeypatch.setattr(web, "UPLOAD_LIFE", 10)  # long enough for the photo to be looked at
-    with serving(tmp_path) as url:
+    with operated(tmp_path) as url:
         page = open_page("zh", url=url)
         upload(page, web.SAMPLE)
         page.locator(".yc-banner").wait_for()
@@ -244,7 +191,7 @@ def test_uploads_are_deleted(tmp_path, open_page, monkeypatch):
 
 def test_too_large_an_upload_is_refused(tmp_path, open_page, monkeypatch):
     monkeypatch.setattr(server, "MAX_UPLOAD_BYTES", 10_000)
-    with serving(tmp_path) as url:
+    with operated(tmp_path) as url:
         page = open_page("zh", url=url)
         photo = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": bytes(20_000)}
         assert page.request.post(f"{url}/gradio_api/upload", multipart={"files": photo}).status == 413

@@ -13,12 +13,13 @@ from app.records.accounts import Accounts
 from app.texts import say
 from knowledge.archive import Archive
 from knowledge.text import Lang
-from tests.test_web import LOCALES, SCREENS, browser, serving  # noqa: F401 - a fixture
+from tests.pages import PASSWORD, Visit, log_in
+from tests.serving import operated
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
-NAME, PASSWORD = "李师傅", "a-long-password"
+NAME = "李师傅"
 SAMPLE = Path(__file__).parents[1] / "app" / "sample.jpg"
 
 
@@ -32,36 +33,22 @@ def address(home: Path) -> Iterator[str]:
     accounts = Accounts.open(home)
     accounts.add(NAME, PASSWORD, "technician")
     accounts.add("trainer", PASSWORD, "trainer")
-    with serving(home) as url:
+    with operated(home) as url:
         yield url
 
 
 @pytest.fixture
-def enter(browser: Browser, address: str) -> Iterator[object]:  # noqa: F811
-    """Opens the workshop through its login page; afterwards no request may have gone outside, no script have failed."""
-    contexts, outside, complaints = [], [], []
+def enter(visit: Visit) -> Visit:
+    """Opens the workshop through its login page."""
 
-    def log_in(lang: Lang, screen: str) -> Page:
-        width, height = SCREENS[screen]
-        context = browser.new_context(viewport={"width": width, "height": height}, locale=LOCALES[lang])
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else outside.append(r.url))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{address}/workshop/{'en/' if lang == 'en' else ''}")
+    def come(lang: Lang, screen: str) -> Page:
+        page = visit(f"/workshop/{'en/' if lang == 'en' else ''}", lang, screen)
         assert "/login" in page.url
-        page.fill("input[name=name]", NAME)
-        page.fill("input[name=password]", PASSWORD)
-        page.click("form button")
+        log_in(page, NAME)
         page.wait_for_selector("#yc-query")
         return page
 
-    yield log_in
-    for context in contexts:
-        context.close()
-    assert outside == []
-    assert complaints == []
+    return come
 
 
 def _ask(page: Page, words: str) -> None:
