@@ -155,10 +155,11 @@ def furnished(home: Path) -> None:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """The Chromium that CHROMIUM names, else the system's, else Playwright's own."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, (shutil.which(name) for name in names if name)), None)
+    expect.set_options(timeout=60_000)  # as long as a page waits for an element: a busy machine is no failure
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield browser

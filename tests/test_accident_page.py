@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from app.pages.evidence_page import hidden_boxes
 from app.records.cabinet import LIFE, Cabinet
@@ -46,7 +47,7 @@ def opened(browser, address: str, lang: str, screen: str):
 def test_an_accident_is_answered_and_packed(browser, address, tmp_path, lang, screen):
     page = opened(browser, address, lang, screen)
     assert page.locator(".yc-banner").get_attribute("data-level") == "stop"
-    assert page.locator(".yc-card[data-label=fire]").count() == 1
+    expect(page.locator(".yc-card[data-label=fire]")).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][0]
     steps = page.locator(".yc-steps ol > li")
     before = steps.all_inner_texts()

@@ -6,9 +6,9 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import Page, expect
 
 from app.advisor import Advisor
 from app.pages.car_desk import CarDesk, history_html
@@ -22,9 +22,6 @@ from knowledge.text import LANGS, Lang, UserError
 from knowledge.vehicles import Vehicle
 from tests.pages import SCREENS, Visit, ask_sample
 from tests.serving import operated
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
 
 PLATE = "沪A12345"
 
@@ -86,7 +83,7 @@ def wait_for_state(page: Page, item: str, state: str) -> None:
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_filled_in_reloaded_still_there_and_never_on_the_server(owner, home: Path, lang: Lang):
     page = owner(lang)
-    assert page.locator("#yc-due").get_by_text(say("car.need_drive", lang)).is_visible()
+    expect(page.locator("#yc-due").get_by_text(say("car.need_drive", lang))).to_be_visible()
     fill(page, lang)
     wait_for_state(page, "oil", "unknown")
     page.locator('#yc-due button[data-act="done"][data-key="oil"]').click()  # one tap: today, at 62,000 km
@@ -97,20 +94,20 @@ def test_filled_in_reloaded_still_there_and_never_on_the_server(owner, home: Pat
     page.reload()
     open_car(page, lang)
     wait_for_state(page, "oil", "later")
-    assert field(page, "yc-car-brand").input_value() == "大众"
-    assert field(page, "yc-car-km").input_value() == "62000"
-    assert field(page, "yc-car-plate").input_value() == PLATE
-    assert field(page, "yc-car-drive").input_value() == say("car.petrol", lang)
+    expect(field(page, "yc-car-brand")).to_have_value("大众")
+    expect(field(page, "yc-car-km")).to_have_value("62000")
+    expect(field(page, "yc-car-plate")).to_have_value(PLATE)
+    expect(field(page, "yc-car-drive")).to_have_value(say("car.petrol", lang))
     assert not (home / DATABASE).exists()
 
     page.locator("#yc-car-delete").click()
     page.locator("#yc-car-sure").click()
     said(page, say("car.deleted", lang))
-    assert field(page, "yc-car-plate").input_value() == ""
+    expect(field(page, "yc-car-plate")).to_have_value("")
     page.reload()
     open_car(page, lang)
-    assert field(page, "yc-car-brand").input_value() == ""
-    assert page.locator("#yc-due").get_by_text(say("car.need_drive", lang)).is_visible()
+    expect(field(page, "yc-car-brand")).to_have_value("")
+    expect(page.locator("#yc-due").get_by_text(say("car.need_drive", lang))).to_be_visible()
 
 
 def test_kept_on_the_server_for_this_browser_alone(owner, home: Path):
@@ -124,11 +121,11 @@ def test_kept_on_the_server_for_this_browser_alone(owner, home: Path):
     page.reload()
     open_car(page)
     page.locator("#yc-car-where").get_by_text(say("car.in_server", "zh")[:8]).wait_for()
-    assert field(page, "yc-car-plate").input_value() == PLATE
-    assert page.locator("#yc-car-server input").is_checked()
+    expect(field(page, "yc-car-plate")).to_have_value(PLATE)
+    expect(page.locator("#yc-car-server input")).to_be_checked()
 
     stranger = owner()
-    assert field(stranger, "yc-car-plate").input_value() == ""
+    expect(field(stranger, "yc-car-plate")).to_have_value("")
     assert PLATE not in stranger.content()
     assert stranger.request.get(f"{page.url}api/v1/cars/{key}").status == 404
 
@@ -151,7 +148,7 @@ def test_moved_back_and_a_car_that_the_server_lost(owner, home: Path):
     said(page, say("car.moved_out", "zh"))
     page.reload()
     open_car(page)
-    assert field(page, "yc-car-plate").input_value() == PLATE
+    expect(field(page, "yc-car-plate")).to_have_value(PLATE)
     page.locator("#yc-car-server input").check()
     said(page, say("car.moved_in", "zh"))
     with sqlite3.connect(home / DATABASE) as db:
@@ -166,18 +163,18 @@ def test_moved_back_and_a_car_that_the_server_lost(owner, home: Path):
 def test_a_diagnosis_is_noted_by_one_tap_and_then_by_itself(owner):
     page = owner()
     fill(page)
-    assert not page.locator("#yc-car-add").is_visible()
+    expect(page.locator("#yc-car-add")).not_to_be_visible()
     ask_sample(page, "zh")
     page.locator("#yc-car-add").click()
     said(page, say("car.added", "zh"))
     entries = page.locator("#yc-car-history .yc-due")
     entries.first.wait_for()
-    assert entries.count() == 1
+    expect(entries).to_have_count(1)
     level = page.locator(".yc-banner").get_attribute("data-level")
     assert say(f"level.{level}", "zh") in entries.inner_text()
     page.locator("#yc-car-add").click()  # the same photo again
     page.wait_for_timeout(1500)
-    assert entries.count() == 1
+    expect(entries).to_have_count(1)
 
     page.locator("#yc-car-history button[data-act=forget]").click()
     page.locator("#yc-car-history").get_by_text(say("car.no_history", "zh")).wait_for()
@@ -185,13 +182,13 @@ def test_a_diagnosis_is_noted_by_one_tap_and_then_by_itself(owner):
     said(page, say("car.saved", "zh"))
     page.reload()
     open_car(page)
-    assert page.locator("#yc-car-keep input").is_checked()
+    expect(page.locator("#yc-car-keep input")).to_be_checked()
     ask_sample(page, "zh")
     entries.first.wait_for()
     page.reload()
     open_car(page)
     entries.first.wait_for()
-    assert entries.count() == 1
+    expect(entries).to_have_count(1)
     assert "data:image" not in page.locator("#yc-car").inner_html()
 
 
@@ -206,7 +203,7 @@ def test_what_cannot_be_read_is_told_and_nothing_is_kept(owner):
         page.locator("#yc-car-status .yc-error").get_by_text(part).wait_for()
     page.reload()
     open_car(page)
-    assert field(page, "yc-car-km").input_value() == "62000"
+    expect(field(page, "yc-car-km")).to_have_value("62000")
 
 
 def test_what_was_done_earlier_is_noted(owner):

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from playwright.sync_api import Page, expect
 
 from app.advisor import Advisor
 from app.api import routes as api
@@ -22,9 +22,6 @@ from knowledge.shops import Shop, nearest
 from knowledge.text import LANGS, Lang, UserError
 from tests.pages import SCREENS, Visit
 from tests.serving import operated
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
 
 TABLE = """名称,地址,纬度,经度,电话,服务,营业时间
 老王汽修,中山路 18 号,31.2304,121.4737,021-63281234,换机油、刹车,周一至周日 0:00-24:00
@@ -69,7 +66,7 @@ def names(page: Page) -> list[str]:
 @pytest.mark.parametrize("lang", LANGS)
 def test_with_the_phones_position(owner, home: Path, lang: Lang):
     page = owner(lang, geolocation=HERE, permissions=["geolocation"])
-    assert page.locator(".yc-shops").count() == 0  # nobody is asked for the position without a tap
+    expect(page.locator(".yc-shops")).to_have_count(0)  # nobody is asked for the position without a tap
     page.locator("#yc-locate").click()
     page.locator(".yc-shops").wait_for()
     assert names(page) == ["看心情小店", "老王汽修", "远店"]
@@ -127,7 +124,7 @@ def test_without_a_table(owner, tmp_path: Path):
         intro = page.locator("#yc-nearby-intro")
         intro.get_by_text(say("nearby.no_table", "zh")).wait_for()
         assert "YANGCHE_HOME/shops.csv" in intro.inner_text()
-        assert not page.locator("#yc-locate").is_visible()
+        expect(page.locator("#yc-locate")).not_to_be_visible()
 
 
 # --- apart from the browser ------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import httpx
 import pymupdf
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from app.advisor import Advisor
 from app.pages.report_page import Link, ReportDesk
@@ -308,7 +309,7 @@ def test_from_photo_to_pdf_to_link_to_its_end(browser, address, home, tmp_path, 
     asked: list[str] = []
     seen.on("request", lambda request: asked.append(request.url))
     assert seen.goto(shared).status == 200
-    assert seen.locator(".yc-banner h2").inner_text() == level
+    expect(seen.locator(".yc-banner h2")).to_have_text(level)
     assert seen.locator("img.yc-photo").bounding_box()["width"] > 300
     assert [url for url in asked if not url.startswith((address, "data:"))] == []
     href = seen.locator("a.yc-download").get_attribute("href")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from PIL import Image
+from playwright.sync_api import Locator, Page, expect
 
 from app.records.accounts import Accounts
 from app.records.corrections import Corrections
@@ -19,9 +19,6 @@ from tests.pages import PASSWORD, SCREENS, ask_sample, upload
 from tests.serving import operated
 from tests.test_corrections import coco_faults
 from training.yolo import DataSet, read_labels
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
 
 SAMPLE = Path(__file__).parents[1] / "app" / "sample.jpg"
 LARGE = (3000, 1688)
@@ -84,7 +81,7 @@ def test_a_missed_lamp_gets_into_the_data_set(visit, queue: Corrections, tmp_pat
     report(page, lang)
     assert page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][0]
     consent = page.locator("#yc-wrong-consent input")
-    assert not consent.is_checked()
+    expect(consent).not_to_be_checked()
     consent.check()
     page.locator("#yc-wrong-send").click()
     page.locator("#yc-wrong-receipt .yc-good").wait_for()
@@ -93,7 +90,7 @@ def test_a_missed_lamp_gets_into_the_data_set(visit, queue: Corrections, tmp_pat
     assert [box.label for box in newest.report.missed] == ["oil_pressure"]
     assert newest.report.wrong[0].really == "nothing"
     assert newest.report.models["lights"] == "shipped"
-    assert not consent.is_checked()
+    expect(consent).not_to_be_checked()
 
     page = visit("/trainer/" + ("en/" if lang == "en" else ""), lang, screen, "trainer")
     page.locator("#yc-queue label", has_text=say("trainer.photo_word", lang)).last.click()
@@ -109,7 +106,7 @@ def test_a_missed_lamp_gets_into_the_data_set(visit, queue: Corrections, tmp_pat
     )
     drag(page, sheet, (0.05, 0.05), (0.12, 0.15))  # drawn, and named by a part of the name
     field = page.locator("#yc-editor .yb-rows input").last
-    assert page.locator("#yc-editor .yb-unnamed").count() == 1
+    expect(page.locator("#yc-editor .yb-unnamed")).to_have_count(1)
     page.locator("#yc-accept").click()
     page.locator("#yc-decided .yc-error").wait_for()  # a box without a class is not taken
     field.fill(say_light("coolant_temp", lang))
@@ -180,7 +177,7 @@ def test_without_consent_no_photo_leaves_the_page(visit, queue: Corrections):
     newest = queue.reports("open")[-1]
     assert (newest.photo, newest.width) == (False, 0)
     assert queue.photo(newest.id) is None
-    assert page.locator("#yc-wrong .yb-box").count() == 0  # what was sent is not sent again by a second press
+    expect(page.locator("#yc-wrong .yb-box")).to_have_count(0)  # what was sent is not sent again by a second press
 
 
 def test_what_was_drawn_survives_another_language_and_goes_with_its_photo(visit):
@@ -193,12 +190,12 @@ def test_what_was_drawn_survives_another_language_and_goes_with_its_photo(visit)
     page.locator("#yc-language").get_by_text("English").click()
     page.locator("#yc-wrong button.label-wrap", has_text=say("wrong.title", "en")).wait_for()
     page.locator("#yc-wrong .yb-bar button", has_text=say("boxes.add", "en")).wait_for()
-    assert page.locator("#yc-wrong .yb-box").count() == 1
+    expect(page.locator("#yc-wrong .yb-box")).to_have_count(1)
     upload(page, SAMPLE.with_name("accident.jpg"))
     page.locator(".yc-part, .yc-card[data-label=fire]").first.wait_for()
     page.locator("#yc-reading").wait_for(state="hidden")
     page.wait_for_timeout(500)
-    assert page.locator("#yc-wrong .yb-box").count() == 0
+    expect(page.locator("#yc-wrong .yb-box")).to_have_count(0)
 
 
 def test_reject_deletes_and_goes_on(visit, queue: Corrections):
@@ -210,13 +207,13 @@ def test_reject_deletes_and_goes_on(visit, queue: Corrections):
     waiting = len(queue.reports("open"))
     page = visit("/trainer/en/", "en", "desktop", "trainer")
     page.locator("#yc-queue label").first.wait_for()
-    assert page.locator("#yc-queue label").count() == waiting
+    expect(page.locator("#yc-queue label")).to_have_count(waiting)
     page.locator("#yc-queue label").last.click()
     page.locator("#yc-details blockquote", has_text="onerror").wait_for()  # as text, not as a picture
     page.locator("#yc-reject").click()
     page.locator("#yc-decided .yc-good").wait_for()
     assert (queue.get(mine).state, queue.photo(mine)) == ("rejected", None)
-    assert page.locator("#yc-queue label").count() == waiting - 1
+    expect(page.locator("#yc-queue label")).to_have_count(waiting - 1)
 
 
 def test_strangers_and_technicians_are_kept_out(address: str, queue: Corrections):

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
+from playwright.sync_api import Page, expect
 
 from app.advisor import Advisor
 from app.pages import web
@@ -19,9 +19,6 @@ from app.texts import say
 from knowledge.text import LANGS, Lang
 from tests.pages import SCREENS, Visit, ask_sample, upload
 from tests.serving import operated
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
 
 HOSTILE = "\"'><img src=x onerror=alert(1)>.jpg"
 
@@ -56,7 +53,7 @@ def test_the_sample_is_answered(open_page, lang, screen):
     assert page.evaluate("document.documentElement.lang").startswith(lang)
     ask_sample(page, lang)
     level = page.locator(".yc-banner").get_attribute("data-level")
-    assert page.locator(".yc-banner h2").inner_text() == say(f"level.{level}", lang)
+    expect(page.locator(".yc-banner h2")).to_have_text(say(f"level.{level}", lang))
     assert page.locator(".yc-steps li").count() >= 1
     assert page.locator(".yc-card[data-label]").count() >= 1
     assert page.locator(".yc-fixes details").count() >= 1
@@ -84,10 +81,10 @@ def test_a_file_that_is_no_photo_gets_one_sentence_and_the_page_goes_on(open_pag
     alert = page.locator(".yc-error")
     alert.wait_for()
     assert alert.inner_text().endswith("。")
-    assert page.locator(".yc-banner").count() == 0
+    expect(page.locator(".yc-banner")).to_have_count(0)
     upload(page, web.SAMPLE)
     page.locator(".yc-banner").wait_for()
-    assert alert.count() == 0
+    expect(alert).to_have_count(0)
 
 
 def test_heic_from_a_phone_is_answered(open_page, tmp_path):
@@ -114,8 +111,8 @@ def test_lamps_stand_there_before_the_words_on_the_screen(open_page, shared, mon
     page = open_page("en")
     upload(page, shared / "data" / "lights-dev" / "photos" / "p053.webp")
     page.locator(".yc-banner").wait_for()
-    assert page.locator("#yc-reading").inner_text() == say("page.reading", "en")
-    assert page.locator(".yc-written").count() == 0
+    expect(page.locator("#yc-reading")).to_have_text(say("page.reading", "en"))
+    expect(page.locator(".yc-written")).to_have_count(0)
     assert all(radio.is_disabled() for radio in page.locator(".yc-question input:visible").all())
     held.set()
     page.locator(".yc-written").wait_for()
@@ -130,7 +127,7 @@ def test_the_language_can_be_switched_under_an_answer(open_page):
     level = page.locator(".yc-banner").get_attribute("data-level")
     page.locator("#yc-language").get_by_text("English").click()
     page.get_by_role("heading", name=say("part.lamps", "en")).wait_for()
-    assert page.locator(".yc-banner h2").inner_text() == say(f"level.{level}", "en")
+    expect(page.locator(".yc-banner h2")).to_have_text(say(f"level.{level}", "en"))
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.title() == say("page.title", "en")
 
@@ -149,7 +146,7 @@ def test_an_answered_question_changes_the_advice_without_another_look(open_page,
         answer.click()
         page.wait_for_timeout(700)
         seen.add(page.locator("#yc-banner").inner_text() + page.locator("#yc-steps").inner_text())
-        assert page.locator(".yc-error").count() == 0
+        expect(page.locator(".yc-error")).to_have_count(0)
     assert len(seen) >= 2
 
 

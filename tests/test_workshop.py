@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from playwright.sync_api import Page, expect
 
 from app.records.accounts import Accounts
 from app.texts import say
@@ -15,9 +15,6 @@ from knowledge.archive import Archive
 from knowledge.text import Lang
 from tests.pages import PASSWORD, Visit, log_in
 from tests.serving import operated
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Page
 
 NAME = "李师傅"
 SAMPLE = Path(__file__).parents[1] / "app" / "sample.jpg"
@@ -72,7 +69,7 @@ def test_from_search_to_confirmation_to_a_new_case(enter, home: Path, lang: Lang
     page.locator("#yc-new-symptom textarea").fill(symptom)
     page.locator("#yc-save").click()
     page.wait_for_selector("#yc-told .yc-error")  # nothing is kept without a fix, and what was written stays
-    assert page.locator("#yc-new-symptom textarea").input_value() == symptom
+    expect(page.locator("#yc-new-symptom textarea")).to_have_value(symptom)
     page.locator("#yc-new-fix textarea").fill("导轨涂润滑脂" if lang == "zh" else "greased the guide rails")
     page.locator("#yc-save").click()
     page.wait_for_selector("#yc-told .yc-good")
