@@ -252,10 +252,11 @@ def test_owner_and_technician_through_nginx(browser, home, tmp_path):
         assert cookie["path"] == SUB
         page.get_by_role("link", name="中文").click()
         page.wait_for_url(f"{front}{SUB}/workshop/")
+        assert failed == []
         page.get_by_role("button", name=say("workshop.log_out", "zh")).click()
         page.wait_for_url(f"{front}{SUB}/login?lang=zh")
         assert COOKIE not in {one["name"] for one in context.cookies()}
         context.close()
         assert [url for url in beside if not url.endswith("/manifest.json")] == []
         assert complaints == []
-        assert failed == []
+        assert [f for f in failed if "/queue/data" not in f[1]] == []  # the page that was left may ask once more
