@@ -66,8 +66,7 @@ def test_the_keyboard_alone_is_enough(browser, address):
         chosen = "[...document.querySelectorAll('.yc-question input')].map(input => input.checked).join()"
         before = page.evaluate(chosen)
         page.keyboard.press("Space")
-        page.wait_for_timeout(1500)
-        assert page.evaluate(chosen) != before
+        page.wait_for_function(f"before => {chosen} !== before", arg=before)
         page.locator("#yc-language input").first.focus()
         page.keyboard.press("Space")
         page.get_by_role("heading", name=say("part.lamps", "zh")).wait_for()

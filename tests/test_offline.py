@@ -55,5 +55,8 @@ def test_another_host_would_be_seen(browser, address):
 
     with opened(browser, address, "owner", "en", watch=watch) as page:
         page.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.2:1/x.png'}))")
-        page.wait_for_timeout(500)
+        for _ in range(40):
+            page.wait_for_timeout(500)
+            if complaints:
+                break
     assert complaints
