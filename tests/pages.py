@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import httpx
+
 from app.records.accounts import Accounts
 from app.texts import say
 from knowledge.text import Lang
@@ -205,7 +207,12 @@ def log_in(page: Page, name: str) -> None:
     """Through the login page, on which ``page`` is."""
     page.fill("input[name=name]", name)
     page.fill("input[name=password]", PASSWORD)
-    page.click("form button")
+    while True:
+        with page.expect_response("**/api/v1/login") as answer:
+            page.click("form button")
+        if answer.value.status != httpx.codes.TOO_MANY_REQUESTS:
+            return
+        page.wait_for_timeout(2_000)  # one address may log in only so often, and pictures of all pages do it often
 
 
 def ask_sample(page: Page, lang: str) -> None:
