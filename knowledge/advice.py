@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 from knowledge.catalogue import Question, Urgency
-from knowledge.text import Text
+from knowledge.text import Text, listed
 from vision.detections import Color
 
 Level = Literal["stop", "soon", "first", "ok", "unsure"]
@@ -206,9 +206,9 @@ def lines(
     """The lines of advice, headline first; where nothing is sure, what to photograph comes before what was seen."""
     photo = [PROBLEM_TEXTS[problem] for problem in problems if not (problem == "low_confidence" and doubts)]
     if faint := [doubt.name for doubt in doubts if not doubt.odd]:
-        photo.append(fill(MAYBE, names=listed(faint)))
+        photo.append(fill(MAYBE, names=named(faint)))
     if odd := [doubt.name for doubt in doubts if doubt.odd]:
-        photo.append(fill(ODD, names=listed(odd)))
+        photo.append(fill(ODD, names=named(odd)))
     if level != "stop" and any(doubt.urgency == "stop" for doubt in doubts):
         photo.append(DANGER)
     seen = _told(reasons)
@@ -233,16 +233,16 @@ def _told(reasons: Sequence[Reason]) -> list[Text]:
         steps = reason.now if reason.drive in DRIVE.values() else ()
         told.append(titled(reason.name, reason.drive, *steps))
     if len(worse) > BRIEF:
-        told.append(sentences(fill(BRIEFLY, names=listed(reason.name for reason in worse[BRIEF:]))))
+        told.append(sentences(fill(BRIEFLY, names=named(reason.name for reason in worse[BRIEF:]))))
     if normal := [reason.name for reason in rest if reason.urgency == "ok"]:
-        told.append(sentences(fill(NORMAL, names=listed(normal))))
+        told.append(sentences(fill(NORMAL, names=named(normal))))
     return told
 
 
-def listed(names: Iterable[Text]) -> Text:
+def named(names: Iterable[Text]) -> Text:
     """The names in one list, each once."""
     once = list(dict.fromkeys(names))
-    return Text(zh="、".join(name.zh for name in once), en=", ".join(name.en for name in once))
+    return Text(zh=listed((name.zh for name in once), "zh"), en=listed((name.en for name in once), "en"))
 
 
 def fill(pattern: Text, **places: Text) -> Text:

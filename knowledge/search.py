@@ -19,7 +19,7 @@ from knowledge.embed import Embedder, OnnxEmbedder
 from knowledge.lexical import Lexical, fault_codes, language_of, part_numbers, tokenize
 from knowledge.postings import Postings
 from knowledge.store import CaseStore, Stored
-from knowledge.text import Text, UserError
+from knowledge.text import Text, UserError, listed
 from knowledge.vehicles import ANY, Vehicle
 
 Floats = NDArray[np.float32]
@@ -61,7 +61,8 @@ class Reason:
     @property
     def text(self) -> Text:
         """The reason in words."""
-        return _REASONS[self.kind].filled(what=", ".join(self.what))
+        words = _REASONS[self.kind]
+        return Text(zh=words.zh.format(what=listed(self.what, "zh")), en=words.en.format(what=listed(self.what, "en")))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -27,6 +28,11 @@ class Text(BaseModel):
     def filled(self, **values: Any) -> Text:  # noqa: ANN401 - whatever str.format takes
         """A copy with ``{name}`` places filled in, in both languages."""
         return Text(zh=self.zh.format(**values), en=self.en.format(**values))
+
+
+def listed(words: Iterable[str], lang: Lang) -> str:
+    """Words in one line, parted as ``lang`` parts them."""
+    return ("、" if lang == "zh" else ", ").join(words)
 
 
 class UserError(Exception):

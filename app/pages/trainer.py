@@ -85,7 +85,7 @@ class Desk:
     def data_set(self, model: Model) -> str:
         """The HTML of the data set of a model."""
         given, classes = pictures(self.room.corrections, model, self.room.home), model_classes(model, self.room.home)
-        return trainer_parts.data_set(given, classes, model, self.room.home, self.lang)
+        return trainer_parts.data_set(given, classes, model, self.lang)
 
 
 def build(room: Room, who: Who, lang: Lang, head: str) -> Any:  # noqa: ANN401 - gradio.Blocks, which is untyped

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.pages import fragments
@@ -13,7 +12,7 @@ from app.records.correction import NOTHING, Kind, Marked, Report, classes_of
 from app.records.corrections import Correction, Corrections, Decision
 from app.records.dataset_export import FORMS, Model, Picture, balance, split
 from app.texts import say
-from knowledge.text import Lang, UserError
+from knowledge.text import Lang, listed
 
 if TYPE_CHECKING:
     from app.records.jobs import Job
@@ -46,7 +45,7 @@ def claims(report: Report, lang: Lang) -> list[str]:
         else:
             told.append(say("trainer.wrong_unknown", lang, name=name))
     if report.missed:
-        names = ", ".join(name_of(box.label, lang) if box.label else "?" for box in report.missed)
+        names = listed((name_of(box.label, lang) if box.label else "?" for box in report.missed), lang)
         told.append(say("trainer.missed", lang, count=len(report.missed), names=names))
     if report.kind_should:
         told.append(say("trainer.kind_is", lang, kind=say(f"wrong.kind_{report.kind_should}", lang)))
@@ -65,7 +64,7 @@ def details(one: Correction, history: Sequence[Decision], lang: Lang) -> str:
     comment = f"<blockquote>{escape(report.comment)}</blockquote>" if report.comment else ""
     verdict = say(f"level.{report.verdict}", lang) if report.verdict in fragments.SIGNS else report.verdict
     told = " · ".join(filter(None, (say(f"wrong.kind_{report.kind}", lang), verdict, *_seen(report, lang))))
-    models = ", ".join(f"{name} {version}" for name, version in report.models.items())
+    models = listed((f"{name} {version}" for name, version in report.models.items()), lang) or "?"
     past = "".join(
         f"<li>{escape(' '.join((d.at[:16].replace('T', ' '), d.by, _state(d.state, lang), d.note)))}</li>"
         for d in history
@@ -114,13 +113,13 @@ def editor(one: Correction, kind: Kind, lang: Lang) -> str:
     )
 
 
-def data_set(given: Sequence[Picture], classes: Sequence[str], model: Model, home: Path, lang: Lang) -> str:
+def data_set(given: Sequence[Picture], classes: Sequence[str], model: Model, lang: Lang) -> str:
     """How many photos and boxes there are, class by class, and the links to them."""
     counts = balance(given)
     parts = split(given) if len(given) > 1 else {"train": [*given], "val": []}
     numbers = {"train": len(parts["train"]), "val": len(parts["val"]), "boxes": counts.total()}
     told = [f"<p>{escape(say('trainer.pictures', lang, count=len(given), **numbers))}</p>"]
-    told.append(fragments.quiet(f"{say('trainer.present_data', lang)}: {_trained_on(model, home)}"))
+    told.append(fragments.quiet(say("trainer.present_data", lang)))
     if counts:
         most = max(counts.values())
         rows = "".join(
@@ -132,7 +131,7 @@ def data_set(given: Sequence[Picture], classes: Sequence[str], model: Model, hom
         told.append(f'<table class="yc-table">{heads}{rows}</table>')
     lacking = [name_of(label, lang) for label in classes if label not in counts]
     if lacking:
-        told.append(fragments.quiet(say("trainer.without", lang, names=", ".join(lacking))))
+        told.append(fragments.quiet(say("trainer.without", lang, names=listed(lacking, lang))))
     if len(given) < 2:
         told.append(fragments.quiet(say("trainer.too_few", lang, count=len(given))))
         return "".join(told)
@@ -144,15 +143,6 @@ def data_set(given: Sequence[Picture], classes: Sequence[str], model: Model, hom
     )
     told.append(f'<p class="yc-links">{links}</p>{fragments.quiet(say("trainer.opens", lang))}')
     return "".join(told)
-
-
-def _trained_on(model: Model, home: Path) -> str:
-    from models import current_folder, read_manifest
-
-    try:
-        return str(read_manifest(current_folder(model, home)).training.get("data", "?"))
-    except UserError as error:
-        return error.text.en
 
 
 def job(one: Job | None, lang: Lang) -> str:
