@@ -158,18 +158,32 @@ class Block:
     def scores_of(self, weights: Mapping[int, float], numbers: Numbers) -> Floats:
         """The scores of ``numbers``, in their order; 0 for unknown ones."""
         found = np.zeros(len(numbers), np.float32)
+        there, wanted = self._rows_of(numbers)
+        for one in self._lists(weights):
+            hit, at = _common(one.rows, wanted)
+            found[there[hit]] += np.float32(one.weight) * one.parts[at]
+        return found
+
+    def holding(self, tokens: Sequence[int], numbers: Numbers) -> NDArray[np.bool_]:
+        """Which of ``numbers`` hold which of ``tokens``, shape (numbers, tokens); unknown ones hold none."""
+        held = np.zeros((len(numbers), len(tokens)), bool)
+        there, wanted = self._rows_of(numbers)
+        for column, token in enumerate(tokens):
+            for one in self._lists({token: 1.0}):
+                hit, _ = _common(one.rows, wanted)
+                held[there[hit], column] = True
+        return held
+
+    def _rows_of(self, numbers: Numbers) -> tuple[NDArray[np.intp], Rows]:
+        """The places in ``numbers`` of those that are alive here, and their rows."""
         if not len(self):
-            return found
+            return np.zeros(0, np.intp), np.zeros(0, np.int32)
         places = np.minimum(np.searchsorted(self._sorted, numbers), len(self) - 1)
         there = np.flatnonzero(self._sorted[places] == numbers)
         rows = places[there] if self._order is None else self._order[places[there]]
         there, rows = there[self.alive[rows]], rows[self.alive[rows]]
         order = np.argsort(rows)  # looking up in ascending order is several times as fast
-        there, wanted = there[order], rows[order].astype(np.int32)
-        for one in self._lists(weights):
-            hit, at = _common(one.rows, wanted)
-            found[there[hit]] += np.float32(one.weight) * one.parts[at]
-        return found
+        return there[order], rows[order].astype(np.int32)
 
     def top(self, weights: Mapping[int, float], k: int) -> tuple[Numbers, Floats]:
         """The ``k`` best documents that hold any of the tokens (more if several are as good as the last), in no order.

@@ -69,6 +69,10 @@ class Dense:
     def __len__(self) -> int:
         return len(self._index)
 
+    def stands_at(self, revision: int, stamp: str) -> bool:
+        """Whether everything up to this state of the store is known, and nothing later."""
+        return (revision, stamp) == (self._revision, self._stamp)
+
     def refresh(self, progress: Progress | None = None) -> None:
         """Catch up with the store: what this or another process wrote since the last time."""
         latest = self._store.revision()

@@ -214,6 +214,18 @@ class Lexical:
                 found[place] = self._score(document, weights)
         return np.asarray(np.clip(found / np.float32(whole), 0, 1))
 
+    def holding(self, tokens: Sequence[str], numbers: Numbers) -> list[set[str]]:
+        """Which of ``tokens`` each of ``numbers`` holds, in the order of ``numbers``."""
+        known = [token for token in tokens if token in self._vocabulary]
+        held = np.zeros((len(numbers), len(known)), bool)
+        for block in self._blocks:
+            held |= block.holding([self._vocabulary[token] for token in known], numbers)
+        return [
+            set(tokens) & late.keys() if (late := self._late.get(number)) is not None
+            else {token for token, here in zip(known, row, strict=True) if here}
+            for number, row in zip(numbers.tolist(), held.tolist(), strict=True)
+        ]  # fmt: skip
+
     def _score(self, document: Counter[str], weights: Mapping[str, float]) -> float:
         norm = K1 * (1 - B + B * document.total() / self._mean)
         return sum(w * document[t] / (document[t] + norm) for t, w in weights.items() if t in document)

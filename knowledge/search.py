@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -110,9 +110,8 @@ def _tokens(case: Case) -> list[str]:
     return tokenize(" \n ".join([case.brand, case.series, " ".join(case.codes), case_words(case)]))
 
 
-def _shared_words(weights: Mapping[str, float], case: Case, most: int = 5) -> tuple[str, ...]:
-    """The tokens of the query that the case holds, the most telling first; neighbouring pairs joined again."""
-    held = set(_tokens(case))
+def _shared_words(weights: Mapping[str, float], held: Set[str], most: int = 5) -> tuple[str, ...]:
+    """The tokens of the query that a case holds, the most telling first; neighbouring pairs joined again."""
     shared: list[tuple[str, float]] = []
     previous = ""
     for token, weight in weights.items():
@@ -272,7 +271,9 @@ class Searcher:
         lang = language_of(query)
         near, cosines, dense = np.zeros(0, np.int64), np.zeros(0, np.float32), None
         if lang in self._embedder.languages and tokens:
-            dense = self._refresh_meaning()
+            dense = self._dense
+            if dense is None or not dense.stands_at(self._revision, self._stamp):
+                dense = self._refresh_meaning()
             near, cosines = dense.search(query, POOL)
         numbers, words = self._candidates(tokens, near, wanted, k)
         meaning = np.zeros(len(numbers), np.float32)
@@ -332,13 +333,15 @@ class Searcher:
         return np.where(exact > 0, above, EXACT * score).astype(np.float32)
 
     def _hits(self, found: Found, score: Floats, tokens: Sequence[str], wanted: Wanted, k: int) -> list[Hit]:
-        best = np.lexsort((found.numbers, -score))[:k]
+        among = np.flatnonzero(score >= np.partition(score, -k)[-k]) if len(score) > k else np.arange(len(score))
+        best = among[np.lexsort((found.numbers[among], -score[among]))[:k]]
         stored = self.store.by_number([int(found.numbers[i]) for i in best])
         hits, weights = [], self._lexical.weights(tokens)
-        for i in best:
+        for i, held in zip(best, self._lexical.holding(list(weights), found.numbers[best]), strict=True):
             number = int(found.numbers[i])
             if number in stored and not stored[number].deleted:
-                why = self._why(stored[number], float(found.meaning[i]), weights, wanted)
+                words = _shared_words(weights, held)
+                why = self._why(stored[number], float(found.meaning[i]), words, wanted)
                 relevant = (
                     any(reason.kind in ("code", "part", "light") for reason in why)
                     or found.meaning[i] >= found.enough_meaning
@@ -347,14 +350,14 @@ class Searcher:
                 hits.append(Hit(stored[number].case, round(float(score[i]), 4), why, bool(relevant)))
         return hits
 
-    def _why(self, stored: Stored, meaning: float, weights: Mapping[str, float], wanted: Wanted) -> tuple[Reason, ...]:
+    def _why(self, stored: Stored, meaning: float, words: tuple[str, ...], wanted: Wanted) -> tuple[Reason, ...]:
         borne = self._postings.borne
         number, case = stored.number, stored.case
         reasons = [
             Reason("code", borne(number, "code", wanted.codes)),
             Reason("part", borne(number, "part", wanted.parts)),
             Reason("light", borne(number, "light", wanted.lights)),
-            Reason("words", _shared_words(weights, case)),
+            Reason("words", words),
         ]
         vehicle = [
             name

@@ -191,6 +191,8 @@ def test_top_is_the_best_of_any(documents: list[list[str]], tokens: list[str], k
     for number in gone:
         made.remove(number)
     assert_top(made, tokens, k)
+    held = [set(tokens) & set(document) if number not in gone else set() for number, document in enumerate(documents)]
+    assert made.holding(tokens, np.arange(len(documents) + 1)) == [*held, set()]
 
 
 def test_merging_keeps_what_is_alive():
