@@ -138,7 +138,7 @@ class Block:
         return 0 if place is None else int(self._starts[place + 1] - self._starts[place])
 
     def _place(self, token: int) -> int | None:
-        place = int(np.searchsorted(self._tokens, token))
+        place = int(self._tokens.searchsorted(self._tokens.dtype.type(token)))  # as another type, all would be copied
         return place if place < len(self._tokens) and self._tokens[place] == token else None
 
     def _lists(self, weights: Mapping[int, float]) -> Iterator[_List]:
