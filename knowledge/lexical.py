@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import lru_cache
 
 import numpy as np
@@ -102,6 +102,25 @@ def _of_run(run: str, keep: bool) -> list[str]:
     if keep:
         return pairs + list(run)
     return [p for p in pairs if not _EMPTY_ZH.issuperset(p)] + [c for c in run if c not in _EMPTY_ZH]
+
+
+def shared_words(weights: Mapping[str, float], held: Set[str], most: int = 5) -> tuple[str, ...]:
+    """The tokens of the query that a case holds, the most telling first; neighbouring pairs joined again."""
+    shared: list[tuple[str, float]] = []
+    previous = ""
+    for token, weight in weights.items():
+        pair = len(token) == 2 and not token.isascii()
+        if token not in held or (len(token) == 1 and not token.isascii()):
+            previous = ""
+        elif pair and previous and previous[-1] == token[0]:
+            joined, sum_of_weights = shared.pop()
+            shared.append((joined + token[1], sum_of_weights + weight))
+            previous = token
+        else:
+            shared.append((token, weight))
+            previous = token if pair else ""
+    shared.sort(key=lambda pair: -pair[1])
+    return tuple(dict.fromkeys(word for word, _ in shared))[:most]
 
 
 class Lexical:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -16,7 +16,7 @@ from knowledge.archive import Archive
 from knowledge.case import Case, case_words, in_every_language
 from knowledge.dense import Dense, Progress
 from knowledge.embed import Embedder, OnnxEmbedder
-from knowledge.lexical import Lexical, fault_codes, language_of, part_numbers, tokenize
+from knowledge.lexical import Lexical, fault_codes, language_of, part_numbers, shared_words, tokenize
 from knowledge.postings import Postings
 from knowledge.store import CaseStore, Stored
 from knowledge.text import Text, UserError, listed
@@ -108,25 +108,6 @@ def _code(code: str | None) -> tuple[str, ...]:
 def _tokens(case: Case) -> list[str]:
     """What BM25 knows of a case: vehicle, codes, and its words in every language."""
     return tokenize(" \n ".join([case.brand, case.series, " ".join(case.codes), case_words(case)]))
-
-
-def _shared_words(weights: Mapping[str, float], held: Set[str], most: int = 5) -> tuple[str, ...]:
-    """The tokens of the query that a case holds, the most telling first; neighbouring pairs joined again."""
-    shared: list[tuple[str, float]] = []
-    previous = ""
-    for token, weight in weights.items():
-        pair = len(token) == 2 and not token.isascii()
-        if token not in held or (len(token) == 1 and not token.isascii()):
-            previous = ""
-        elif pair and previous and previous[-1] == token[0]:
-            joined, sum_of_weights = shared.pop()
-            shared.append((joined + token[1], sum_of_weights + weight))
-            previous = token
-        else:
-            shared.append((token, weight))
-            previous = token if pair else ""
-    shared.sort(key=lambda pair: -pair[1])
-    return tuple(dict.fromkeys(word for word, _ in shared))[:most]
 
 
 def _names_in_catalogue(lights: Iterable[str]) -> dict[str, Text]:
@@ -340,7 +321,7 @@ class Searcher:
         for i, held in zip(best, self._lexical.holding(list(weights), found.numbers[best]), strict=True):
             number = int(found.numbers[i])
             if number in stored and not stored[number].deleted:
-                words = _shared_words(weights, held)
+                words = shared_words(weights, held)
                 why = self._why(stored[number], float(found.meaning[i]), words, wanted)
                 relevant = (
                     any(reason.kind in ("code", "part", "light") for reason in why)
